@@ -1,0 +1,90 @@
+/**
+ * Where a connection goes: through the newest inbound tunnel to the machine, or to the originals. It fails open: while
+ * the machine does not answer, the originals do, and what the caller has said already is said to them.
+ */
+import type { Socket } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
+import { dialTcp } from '../tunnel/dial.ts';
+import { reset, splice } from '../tunnel/splice.ts';
+import { DialError } from '../tunnel/tunnel.ts';
+import type { InboundTunnel } from '../tunnel/tunnel.ts';
+import type { AgentPort } from './contract.ts';
+import { toMachine } from './machine.ts';
+import type { Outcome } from './machine.ts';
+import { Replay } from './replay.ts';
+import type { Traffic } from './traffic.ts';
+import type { InboundTunnels } from './tunnels.ts';
+
+/** Where no original answers: how long a caller waits for the machine to come back. */
+const patience = 6_000;
+const retryAfter = 250;
+
+export interface Routing {
+  tunnels: InboundTunnels;
+  traffic: Traffic;
+  originals: string | undefined;
+  /** New connections go to the originals. */
+  drained: boolean;
+}
+
+/** Takes the caller over, together with what was read from it already; resolves when it is closed. */
+export async function route(caller: Socket, port: AgentPort, first: Buffer[], routing: Routing): Promise<void> {
+  const gone = new AbortController();
+  caller.on('close', () => gone.abort());
+  caller.on('error', () => {}); // `close` follows
+  const replay = new Replay(first);
+  const peer = `${caller.remoteAddress}:${caller.remotePort}`;
+  const deadline = performance.now() + patience;
+
+  // Set when the machine does not want this connection now: the originals are asked first, and it again only a little later.
+  let elsewhere = false;
+  for (;;) {
+    const { originals, tunnels, traffic } = routing;
+    const passOn = originals !== undefined && (port.to === 'originals' || routing.drained);
+    let tunnel: InboundTunnel | undefined = passOn || elsewhere ? undefined : tunnels.current;
+    if (tunnel === undefined) {
+      if (originals !== undefined) {
+        const way = toOriginals(caller, originals, port.port, replay, gone.signal);
+        const outcome = await traffic.on('originals', way);
+        if (outcome === 'carried') return;
+        if (outcome === 'broken' || port.to === 'originals') break;
+      }
+      // Nobody is there (the originals may be stopped on purpose): the caller waits for the machine, but not for ever.
+      const left = deadline - performance.now();
+      tunnel = elsewhere ? await later(tunnels, left, gone.signal) : await tunnels.next(Math.max(0, left), gone.signal);
+    }
+    if (tunnel === undefined) break;
+    const outcome: Outcome = await traffic.on('machine', toMachine(caller, tunnel, { port: port.port, peer }, replay));
+    if (outcome === 'carried') return;
+    if (outcome === 'broken' || (outcome === 'refused' && port.ifDown === 'refuse')) break;
+    elsewhere = outcome !== 'vanished';
+    // Vanished: the tunnel is no longer the current one, so the next round takes another way.
+    if (outcome === 'vanished') await tunnel.closed;
+  }
+  reset(caller);
+}
+
+async function later(tunnels: InboundTunnels, left: number, signal: AbortSignal): Promise<InboundTunnel | undefined> {
+  if (left <= 0) return undefined;
+  await delay(Math.min(left, retryAfter), undefined, { signal }).catch(() => undefined);
+  return signal.aborted ? undefined : tunnels.current;
+}
+
+async function toOriginals(
+  caller: Socket,
+  host: string,
+  port: number,
+  replay: Replay,
+  signal: AbortSignal,
+): Promise<'carried' | 'refused' | 'broken'> {
+  let original: Socket;
+  try {
+    original = await dialTcp({ host, port }, { signal });
+  } catch (error) {
+    return error instanceof DialError && error.errno === 'ECONNREFUSED' ? 'refused' : 'broken';
+  }
+  replay.writeTo(original);
+  replay.forget();
+  await splice(caller, original);
+  return 'carried';
+}

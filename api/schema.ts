@@ -1,0 +1,221 @@
+/**
+ * The shapes that cross the local API. The daemon validates requests with them, the client validates answers,
+ * OpenAPI and types are derived. `zod/mini`, because the command loads it at every start.
+ */
+import * as z from 'zod/mini';
+
+const optional = z.optional;
+const text = z.string();
+const port = z.number().check(z.int(), z.minimum(1), z.maximum(65535));
+
+/** LOCAL:REMOTE as in kubectl. `remote` is a container port, a Service port or a port's name; without it the daemon chooses. */
+export const PortRequest = z.object({ local: port, remote: optional(z.union([port, text])) });
+export type PortRequest = z.infer<typeof PortRequest>;
+
+export const ConnectRequest = z.object({
+  /** KUBECONFIG as the caller sees it: a list of files, separated as PATH is. The daemon's own environment is not used. */
+  kubeconfig: optional(text),
+  context: optional(text),
+  namespace: optional(text),
+  /** `deploy/x`, `sts/x`, `svc/x`, ..., or a bare name. Without it: names only. */
+  target: optional(text),
+  container: optional(text),
+  ports: z._default(z.array(PortRequest), []),
+  /** What a caller gets while nothing listens on the local port. */
+  ifDown: z._default(z.enum(['refuse', 'original']), 'refuse'),
+  stopOriginal: z._default(z.boolean(), false),
+  /** hosts: names through the helper; env: variables only; auto: hosts when the helper is there. */
+  names: z._default(z.enum(['auto', 'hosts', 'env']), 'auto'),
+  agentImage: optional(text),
+  /** The image carries the agent itself, so no code is mounted. */
+  agentImageHasAgent: z._default(z.boolean(), false),
+  /** Seconds until the agent must run, and until the redirect must be proved. */
+  timeoutSeconds: z._default(z.number(), 60),
+  drainSeconds: z._default(z.number(), 30),
+});
+export type ConnectRequest = z.infer<typeof ConnectRequest>;
+export type ConnectInput = z.input<typeof ConnectRequest>;
+
+export const ErrorAnswer = z.object({
+  code: text,
+  category: text,
+  message: text,
+  hint: optional(text),
+  details: optional(z.record(text, z.unknown())),
+});
+
+export const Warning = z.object({ code: text, message: text });
+export type Warning = z.infer<typeof Warning>;
+
+/** One Service as this machine sees it. */
+export const NamedService = z.object({
+  namespace: text,
+  service: text,
+  /** Host names that answer on this machine; the first is the shortest. */
+  names: z.array(text),
+  /** The loopback address, absent where the service is not carried. */
+  address: optional(text),
+  ports: z.array(
+    z.object({
+      /** The Service's port, and the port of `address` where it answers (differs only without the helper, below 1024). */
+      port,
+      local: optional(port),
+      name: optional(text),
+      /** Why this port is not carried: UDP, taken by another program (owner named), ... */
+      problem: optional(text),
+    }),
+  ),
+  /** Why the whole service is not carried: ExternalName, ... */
+  problem: optional(text),
+  /** What is not as expected though the service is carried: a name that is another's, or that the helper refused. */
+  notes: optional(z.array(text)),
+});
+export type NamedService = z.infer<typeof NamedService>;
+
+export const ConnectionState = z.enum([
+  'connecting',
+  'connected',
+  'reconnecting',
+  'disconnecting',
+  'disconnected',
+  'failed',
+]);
+export type ConnectionState = z.infer<typeof ConnectionState>;
+
+/** The live state of one connection: what `list` and `status` show and the event stream carries. */
+export const Connection = z.object({
+  id: text,
+  /** What the user calls it: `shop/stats-api`, or `shop` for names only; unique in this daemon. */
+  name: text,
+  context: text,
+  server: text,
+  namespace: text,
+  state: ConnectionState,
+  /** Why it is in this state, when that is not plain: the reason of a reconnect and the next try. */
+  reason: optional(text),
+  /** ISO 8601. */
+  since: text,
+  target: optional(z.object({ kind: text, name: text, container: text })),
+  ports: z.array(
+    z.object({
+      local: port,
+      /** The container port in the pod. */
+      remote: port,
+      /** The Services and their ports that lead here: `stats-api:80`. */
+      services: z.array(text),
+    }),
+  ),
+  /** Ports of the workload that go on to the originals. */
+  passedOn: z.array(z.object({ remote: port, protocol: text })),
+  agent: optional(z.object({ pod: text, node: optional(text), image: text })),
+  pipe: optional(z.enum(['pods/proxy', 'port-forward'])),
+  roundTripMs: optional(z.number()),
+  originals: optional(z.object({ replicas: z.number(), stopped: z.boolean() })),
+  /** The last proof that a request through the Service arrives here. */
+  proof: optional(z.object({ at: text, services: z.array(text) })),
+  namesMode: optional(z.enum(['hosts', 'env'])),
+  services: z.array(NamedService),
+  traffic: optional(z.object({ inbound: z.number(), outbound: z.number(), toOriginals: z.number() })),
+  warnings: z.array(Warning),
+  error: optional(ErrorAnswer),
+});
+export type Connection = z.infer<typeof Connection>;
+
+/** The numbered snapshot of the daemon. A client asks for it once and then follows the events newer than `version`. */
+export const DaemonStatus = z.object({
+  version: z.number(),
+  daemon: z.object({ version: text, pid: z.number(), started: text, logFile: text }),
+  helper: z.object({ installed: z.boolean(), detail: optional(text) }),
+  connections: z.array(Connection),
+});
+export type DaemonStatus = z.infer<typeof DaemonStatus>;
+
+/** One line of the NDJSON answer of connect, disconnect and restore: any number of `step` and `warning`, then `result` or `error`. */
+export const Progress = z.discriminatedUnion('type', [
+  z.object({ type: z.literal('step'), step: text, message: text, seconds: z.number() }),
+  z.object({ type: z.literal('warning'), code: text, message: text }),
+  z.object({ type: z.literal('result'), connection: optional(Connection), restored: optional(z.array(text)) }),
+  z.object({ type: z.literal('error'), error: ErrorAnswer }),
+]);
+export type Progress = z.infer<typeof Progress>;
+
+/** What `--dry-run` prints: every object and patch, in the order in which they would be sent. Secret values are masked. */
+export const Plan = z.object({
+  actions: z.array(
+    z.object({
+      verb: z.enum(['create', 'patch', 'scale', 'delete', 'machine']),
+      /** `services/stats-api`, or `hosts` for the machine. */
+      object: text,
+      why: text,
+      body: optional(z.unknown()),
+    }),
+  ),
+  warnings: z.array(Warning),
+});
+export type Plan = z.infer<typeof Plan>;
+
+export const RestoreRequest = z.object({
+  kubeconfig: optional(text),
+  context: optional(text),
+  namespace: optional(text),
+  /** Everybody's sessions of the namespace, not only those of this user that no daemon holds. */
+  all: z._default(z.boolean(), false),
+  dryRun: z._default(z.boolean(), false),
+});
+export type RestoreRequest = z.infer<typeof RestoreRequest>;
+
+/** The environment for a program on the machine. */
+export const Environment = z.object({
+  variables: z.record(text, text),
+  /** Where the container's own came from: the running process, exec, or the spec (with what is missing). */
+  source: z.enum(['process', 'exec', 'spec', 'none']),
+  /** Variables that could not be known, or were changed on purpose, with the reason. */
+  notes: z.array(text),
+});
+export type Environment = z.infer<typeof Environment>;
+
+/** One thing that happened, for the event stream (`GET /v1/events?since=N`). */
+export const StateEvent = z.object({
+  version: z.number(),
+  at: text,
+  event: text,
+  connection: optional(Connection),
+  /** Set when a connection is gone. */
+  removed: optional(text),
+});
+export type StateEvent = z.infer<typeof StateEvent>;
+
+/** A line of the event stream: what changed, or, where the asked-for past is not known, everything anew. */
+export const EventLine = z.union([StateEvent, z.object({ reset: DaemonStatus })]);
+export type EventLine = z.infer<typeof EventLine>;
+
+/** A line of a hold: how the held connection stands. The connection is released when the caller closes the stream. */
+export const HoldLine = z.discriminatedUnion('type', [
+  z.object({ type: z.literal('held'), connection: Connection }),
+  z.object({ type: z.literal('changed'), event: text, connection: Connection }),
+  z.object({ type: z.literal('gone'), name: text }),
+]);
+export type HoldLine = z.infer<typeof HoldLine>;
+
+/** A line of the daemon's log. */
+export const LogLine = z.looseObject({ time: z.optional(text), level: z.optional(text), event: z.optional(text) });
+export type LogLine = z.infer<typeof LogLine>;
+
+export const DoctorRequest = z.object({
+  kubeconfig: optional(text),
+  context: optional(text),
+  namespace: optional(text),
+});
+export type DoctorRequest = z.infer<typeof DoctorRequest>;
+
+export const DoctorCheck = z.object({
+  /** Stable name: `daemon`, `helper`, `api-server`, `rights`, ... */
+  check: text,
+  state: z.enum(['ok', 'warning', 'failure']),
+  message: text,
+  hint: optional(text),
+});
+export type DoctorCheck = z.infer<typeof DoctorCheck>;
+
+export const DoctorReport = z.object({ checks: z.array(DoctorCheck) });
+export type DoctorReport = z.infer<typeof DoctorReport>;

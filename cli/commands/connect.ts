@@ -1,0 +1,186 @@
+/** `bowline connect`: ties the machine, and with a command behind `--` runs it and unties when it ends. */
+import { Command, Option } from 'commander';
+import type { Client } from '../../api/client.ts';
+import { BowlineError, exitStatus } from '../../api/errors.ts';
+import type { Connection, ConnectInput, Progress } from '../../api/schema.ts';
+import { connectRequest, filled, parsePort, parseSeconds, type ConnectOptions } from '../connect-request.ts';
+import { daemonIfAnything, ensureDaemon } from '../daemon-process.ts';
+import { checkProgram } from '../find-program.ts';
+import { watchHeld } from '../held-connection.ts';
+import { errorLine, outJson, type Io } from '../io.ts';
+import { cancelOnInterrupt, follow, withoutResult } from '../operation.ts';
+import { createProgressView, progressOption } from '../progress.ts';
+import { runCommand } from '../run-command.ts';
+import { describeConnected, describePlan, describeUntied } from '../texts.ts';
+
+export function connectCommand(io: Io): Command {
+  return new Command('connect')
+    .summary('tie this machine to a workload, or to the names of a namespace')
+    .description(
+      'Requests for TARGET in the cluster arrive at local ports, and the services of the namespace answer by their names here.\n' +
+        'TARGET is deploy|sts|ds|rs|pod|svc/NAME, or a bare NAME when only one workload has it.\n' +
+        'Without TARGET only the names of the namespace are tied: that of -n, else that of the context, else "default".\n' +
+        'With a COMMAND it runs in the environment of the pod, and the connection ends with it; without, it stays in the background.',
+    )
+    .usage('[options] [TARGET] [-- COMMAND...]')
+    .argument('[TARGET]', 'the workload whose requests come here')
+    .option('-n, --namespace <NS>', "namespace (default: the context's)", filled('--namespace'))
+    .option('--context <NAME>', 'context of the kubeconfig (default: its current one)', filled('--context'))
+    .option('--kubeconfig <FILE>', 'kubeconfig (default: $KUBECONFIG, else ~/.kube/config)', filled('--kubeconfig'))
+    .option(
+      '--container <NAME>',
+      'container of the pod to stand in for (default: the one that has the ports)',
+      filled('--container'),
+    )
+    .addOption(
+      new Option(
+        '-p, --port <LOCAL[:REMOTE]>',
+        'local port for a port of the pod or its Service (1 to 65535), may be repeated; LOCAL alone is that port of the pod, or else its only one. Below 1024 your program may need root',
+      )
+        .argParser(parsePort)
+        .default([], 'as the container has them'),
+    )
+    .addOption(
+      new Option('--if-down <WHAT>', 'what callers get while nothing listens on the local port')
+        .choices(['refuse', 'original'])
+        .default('refuse'),
+    )
+    .option('--stop-original', 'scale the workload to 0 meanwhile, for queue consumers and singletons', false)
+    .addOption(
+      new Option(
+        '--names <HOW>',
+        'hosts: by name, needs the helper; env: by variables; auto: hosts when the helper is there',
+      )
+        .choices(['auto', 'hosts', 'env'])
+        .default('auto'),
+    )
+    .addOption(
+      new Option('--agent-image <IMAGE>', 'image with Node 24 for the agent')
+        .env('BOWLINE_AGENT_IMAGE')
+        .argParser((text) => text || undefined),
+    )
+    .option('--agent-image-has-agent', 'the image carries the agent itself', false)
+    .addOption(
+      new Option('--timeout <SECONDS>', 'how long the agent may take to run, at least 1')
+        .argParser(parseSeconds(1))
+        .default(60),
+    )
+    .addOption(
+      new Option('--drain <SECONDS>', 'how long open requests may take when untying')
+        .argParser(parseSeconds(0))
+        .default(30),
+    )
+    .option('--dry-run', 'print every object and patch, and change nothing')
+    .addOption(progressOption())
+    .option('--json', 'NDJSON: steps, then the result (with a COMMAND on standard error)')
+    .addHelpText('after', details)
+    .action(async (target: string | undefined, options: ConnectOptions & { dryRun?: boolean }) => {
+      if (io.command?.length === 0) throw new BowlineError('BAD_ARGUMENT', 'There is no command behind --.');
+      const request = connectRequest(target, options, io.facts.env);
+      if (io.command !== undefined) await checkProgram(io.command[0] ?? '', io.facts);
+      const client = await ensureDaemon(io);
+      if (options.dryRun) {
+        const plan = await client.call('planConnect', { body: request });
+        if (io.json) outJson(io, plan);
+        else io.out(describePlan(plan));
+      } else if (io.command === undefined) {
+        await connectInBackground(client, request, io);
+      } else {
+        io.status = await connectAndRun(client, { request, command: io.command, io });
+      }
+    });
+}
+
+async function connectInBackground(client: Client, request: ConnectInput, io: Io): Promise<void> {
+  const { connection, lines } = await connect(client, request, { io, hold: false, jsonTo: io.out });
+  await lines.return?.();
+  if (io.json) return;
+  io.err(describeConnected(connection));
+  if (io.watched) io.err(`\`bowline disconnect ${connection.name}\` puts everything back.\n`);
+}
+
+async function connectAndRun(
+  client: Client,
+  { request, command, io }: { request: ConnectInput; command: string[]; io: Io },
+): Promise<number> {
+  // Standard output belongs to the command, and in a pipe standard error too.
+  const { connection, lines } = await connect(client, request, { io, hold: true, jsonTo: io.err });
+  if (io.steps && !io.json) io.err(describeConnected(connection));
+  // The hold is written down before the command runs; should the daemon be gone, it is taken up again below.
+  await lines.next().catch(() => undefined);
+  const held = watchHeld(io, { client, name: connection.name, lines });
+  let status: number;
+  let failure: unknown;
+  try {
+    const environment = await client.call('environment', { params: { name: connection.name } });
+    status = await runCommand({ command, env: io.facts.env, podVariables: environment.variables });
+  } catch (error) {
+    failure = error;
+    status = exitStatus[BowlineError.from(error).category];
+  }
+  held.commandEnded();
+  const released = await release(connection.name, io);
+  await held.letGo();
+  if (failure) throw failure;
+  return status === 0 ? released : status;
+}
+
+/** The exit status of the release; that somebody else was faster is fine. */
+async function release(name: string, io: Io): Promise<number> {
+  try {
+    // The daemon may be another one than that of the connect.
+    const client = await daemonIfAnything(io);
+    if (!client) return 0;
+    await follow(client, 'disconnect', { params: { name } }, { io, cancellable: false, jsonTo: io.err });
+    if (io.steps && !io.json) io.err(describeUntied(name));
+    return 0;
+  } catch (thrown) {
+    const error = BowlineError.from(thrown);
+    if (error.code === 'CONNECTION_NOT_FOUND') return 0;
+    io.err(io.json ? errorLine(error) : `${name} was not released: ${error.message}\n`);
+    return exitStatus[error.category];
+  }
+}
+
+/** Connects, and answers with the rest of the stream, which is the hold. */
+async function connect(
+  client: Client,
+  request: ConnectInput,
+  { io, hold, jsonTo }: { io: Io; hold: boolean; jsonTo: (text: string) => void },
+): Promise<{ connection: Connection; lines: AsyncIterator<unknown> }> {
+  const view = createProgressView(io, jsonTo);
+  const cancel = new AbortController();
+  using _ = cancelOnInterrupt(view, cancel, { io, cancellable: true });
+  const lines = client.stream('connect', { body: request, query: { hold } }, cancel.signal);
+  try {
+    for (let next = await lines.next(); !next.done; next = await lines.next()) {
+      const line = next.value as Progress;
+      view.line(line);
+      if (line.type === 'result' && line.connection) {
+        view.end('done');
+        return { connection: line.connection, lines };
+      }
+    }
+  } catch (error) {
+    view.end('failed');
+    throw error;
+  }
+  throw withoutResult();
+}
+
+const details = `
+What it changes, and puts back when untied:
+  in the cluster   a Lease, a Secret and a ReplicaSet of one agent pod (a clone of the workload's pod), a Service for the
+                   originals, the selector of the Services that lead to the workload. The originals keep running.
+  on this machine  a marked block in the hosts file and loopback addresses of 127.66.0.0/16, by the helper.
+
+Examples:
+  bowline connect deploy/stats-api --port 3001 -- npm start
+  bowline connect sts/orders -n shop --port 8080:80 --port 9090
+  bowline connect -n shop
+  bowline connect deploy/worker --stop-original -- node worker.js
+  bowline connect deploy/stats-api --dry-run
+
+Exit status: of the COMMAND (128 + number when a signal ended it); else 2 usage, 3 kubeconfig, 4 rights, 5 cluster,
+6 conflict, 7 this machine, 130 cancelled.
+`;

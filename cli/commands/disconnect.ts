@@ -1,0 +1,56 @@
+/** `bowline disconnect`: unties, and waits until cluster and machine are as before. */
+import { Command } from 'commander';
+import type { Client } from '../../api/client.ts';
+import { BowlineError, exitStatus } from '../../api/errors.ts';
+import { chooseConnection } from '../choose-connection.ts';
+import { daemonIfAnything } from '../daemon-process.ts';
+import { errorLine, type Io } from '../io.ts';
+import { follow } from '../operation.ts';
+import { progressOption } from '../progress.ts';
+import { describeUntied, noConnection } from '../texts.ts';
+
+export function disconnectCommand(io: Io): Command {
+  return new Command('disconnect')
+    .summary('untie, and put everything back')
+    .description(
+      'Lets open requests finish, leads new ones to the originals, and removes what was made in the cluster and on this machine.',
+    )
+    .argument('[NAME]', 'the connection, as `bowline list` shows it (default: the only one)')
+    .option('-a, --all', 'all connections of this machine')
+    .addOption(progressOption())
+    .option('--json', 'NDJSON: steps, then the result')
+    .addHelpText('after', '\nExamples:\n  bowline disconnect shop/stats-api\n  bowline disconnect --all\n')
+    .action(async (name: string | undefined, options: { all?: boolean }) => {
+      if (name !== undefined && options.all) throw new BowlineError('BAD_ARGUMENT', 'Either NAME or --all, not both.');
+      const client = await daemonIfAnything(io);
+      if (options.all) await disconnectAll(client, io);
+      else await disconnectOne(client, (await chooseConnection(client, name)).name, io);
+    });
+}
+
+async function disconnectOne(client: Client | undefined, name: string, io: Io): Promise<void> {
+  if (!client) return;
+  await follow(client, 'disconnect', { params: { name } }, { io, cancellable: false });
+  if (!io.json) io.err(describeUntied(name));
+}
+
+/** One that cannot be released does not keep the others tied. */
+async function disconnectAll(client: Client | undefined, io: Io): Promise<void> {
+  const all = client ? (await client.call('listConnections', {})).connections : [];
+  const live = all.filter(({ state }) => state !== 'failed' && state !== 'disconnected');
+  const failures: BowlineError[] = [];
+  for (const { name } of live) {
+    try {
+      await disconnectOne(client, name, io);
+    } catch (thrown) {
+      const error = BowlineError.from(thrown);
+      if (error.code === 'CONNECTION_NOT_FOUND') continue; // Somebody else was faster.
+      failures.push(error);
+      if (io.json) io.out(errorLine(error));
+      else io.err(`${name}: ${error.message}\n`);
+    }
+  }
+  const [first] = failures;
+  if (first) io.status = exitStatus[first.category];
+  if (live.length === 0 && !io.json) io.err(`${noConnection}\n`);
+}

@@ -1,0 +1,98 @@
+/** `bowline doctor`: what could be in the way, on the machine and at the cluster, with the next step for each. */
+import { access, constants } from 'node:fs/promises';
+import { delimiter, join } from 'node:path';
+import { Command } from 'commander';
+import { BowlineError } from '../../api/errors.ts';
+import { checkPrivateFolder } from '../../api/private-folder.ts';
+import type { DoctorCheck } from '../../api/schema.ts';
+import { productVersion } from '../../api/version.ts';
+import { filled, place, type PlaceOptions } from '../connect-request.ts';
+import { ensureDaemon } from '../daemon-process.ts';
+import { onOut, outJson, type Io } from '../io.ts';
+
+export function doctorCommand(io: Io): Command {
+  return new Command('doctor')
+    .summary('find out what is in the way')
+    .description(
+      'Checks this machine, the kubeconfig, the API server and your rights. Exit status 7 when something fails.',
+    )
+    .option(
+      '-n, --namespace <NS>',
+      "namespace whose rights are checked (default: the context's)",
+      filled('--namespace'),
+    )
+    .option('--context <NAME>', 'context of the kubeconfig (default: its current one)', filled('--context'))
+    .option('--kubeconfig <FILE>', 'kubeconfig (default: $KUBECONFIG, else ~/.kube/config)', filled('--kubeconfig'))
+    .option('--json', 'one JSON document')
+    .action(async (options: PlaceOptions) => {
+      const where = place(options, io.facts.env);
+      const checks = [
+        ...(await Promise.all([folder(io), kubeconfig(where.kubeconfig, io)])),
+        ...(await askDaemon(io, where)),
+      ];
+      if (io.json) outJson(io, { checks });
+      else for (const check of checks) io.out(describe(check));
+      if (checks.some(({ state }) => state === 'failure')) io.status = 7;
+    });
+}
+
+async function folder(io: Io): Promise<DoctorCheck> {
+  const { runtimeFolder } = io.paths;
+  try {
+    await checkPrivateFolder(runtimeFolder, io.facts.uid);
+    return { check: 'runtime-folder', state: 'ok', message: `${runtimeFolder} is yours alone.` };
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') {
+      return { check: 'runtime-folder', state: 'ok', message: `${runtimeFolder} is made when the daemon starts.` };
+    }
+    return failure('runtime-folder', error);
+  }
+}
+
+async function kubeconfig(given: string | undefined, io: Io): Promise<DoctorCheck> {
+  const files = given?.split(delimiter) ?? [join(io.facts.home, '.kube', 'config')];
+  const readable = await Promise.all(
+    files.map((file) =>
+      access(file, constants.R_OK).then(
+        () => true,
+        () => false,
+      ),
+    ),
+  );
+  const missing = files.filter((_, index) => !readable[index]);
+  if (missing.length === 0) return { check: 'kubeconfig', state: 'ok', message: `${files.join(', ')} can be read.` };
+  const all = missing.length === files.length;
+  return {
+    check: 'kubeconfig',
+    state: all ? 'failure' : 'warning',
+    message: `${missing.join(', ')} cannot be read.`,
+    hint: 'Set KUBECONFIG or give --kubeconfig.',
+  };
+}
+
+async function askDaemon(io: Io, where: PlaceOptions): Promise<DoctorCheck[]> {
+  try {
+    const client = await ensureDaemon(io);
+    const { version, pid } = await client.call('ping', {});
+    const same = version === productVersion;
+    const daemon: DoctorCheck = {
+      check: 'daemon',
+      state: same ? 'ok' : 'warning',
+      message: `The daemon runs (pid ${pid}, version ${version}${same ? '' : `, this command is ${productVersion}`}).`,
+      ...(same ? {} : { hint: '`bowline daemon stop`; the next command starts the new one.' }),
+    };
+    return [daemon, ...(await client.call('doctor', { body: where }, AbortSignal.timeout(30_000))).checks];
+  } catch (error) {
+    return [failure('daemon', error)];
+  }
+}
+
+function failure(check: string, thrown: unknown): DoctorCheck {
+  const { message, hint } = BowlineError.from(thrown);
+  return { check, state: 'failure', message, ...(hint === undefined ? {} : { hint }) };
+}
+
+function describe({ check, state, message, hint }: DoctorCheck): string {
+  const mark = { ok: onOut('green', '✓'), warning: onOut('yellow', '!'), failure: onOut('red', '✗') }[state];
+  return `${mark} ${check}: ${message}\n${hint && state !== 'ok' ? `    hint: ${hint}\n` : ''}`;
+}

@@ -1,0 +1,37 @@
+/** `bowline restore`: puts back what sessions that nobody holds any more left in a namespace. */
+import { Command } from 'commander';
+import { filled, place, type PlaceOptions } from '../connect-request.ts';
+import { ensureDaemon } from '../daemon-process.ts';
+import { outJson, type Io } from '../io.ts';
+import { follow } from '../operation.ts';
+import { progressOption } from '../progress.ts';
+import { describePlan } from '../texts.ts';
+
+export function restoreCommand(io: Io): Command {
+  return new Command('restore')
+    .summary('put back what a vanished session left in the cluster')
+    .description(
+      'Puts selectors and replica counts of a namespace back from the records in the cluster, and deletes what sessions made.\n' +
+        'Connections that this machine holds now are left alone. Does nothing where nothing is left.',
+    )
+    .option('-n, --namespace <NS>', "namespace (default: the context's)", filled('--namespace'))
+    .option('--context <NAME>', 'context of the kubeconfig (default: its current one)', filled('--context'))
+    .option('--kubeconfig <FILE>', 'kubeconfig (default: $KUBECONFIG, else ~/.kube/config)', filled('--kubeconfig'))
+    .option('-a, --all', "everybody's sessions, not only yours; ask their owners first", false)
+    .option('--dry-run', 'print what would be put back, and change nothing')
+    .addOption(progressOption())
+    .option('--json', 'NDJSON: steps, then the result (with --dry-run one JSON document)')
+    .action(async (options: PlaceOptions & { all: boolean; dryRun?: boolean }) => {
+      const body = { ...place(options, io.facts.env), all: options.all };
+      const client = await ensureDaemon(io);
+      if (options.dryRun) {
+        const plan = await client.call('planRestore', { body: { ...body, dryRun: true } });
+        if (io.json) outJson(io, plan);
+        else io.out(describePlan(plan));
+        return;
+      }
+      const { restored = [] } = await follow(client, 'restore', { body }, { io, cancellable: true });
+      if (io.json) return;
+      io.err(restored.length === 0 ? 'Nothing to restore.\n' : `Restored ${restored.join(', ')}.\n`);
+    });
+}

@@ -1,0 +1,47 @@
+/**
+ * Runs the user's command with the pod's variables: standard streams inherited, signals passed on, its end as a shell
+ * would report it. The terminal sends its own signals (Ctrl-C) to the command itself, so those are not sent twice.
+ */
+import { spawn, type ChildProcess } from 'node:child_process';
+import { constants } from 'node:os';
+import { forMachine } from '../env-parser/machine-variables.ts';
+import { notStarted } from './find-program.ts';
+
+const passedOn = ['SIGINT', 'SIGQUIT', 'SIGTERM', 'SIGHUP', 'SIGUSR2', 'SIGCONT'] as const;
+const fromTerminal = new Set<string>(['SIGINT', 'SIGQUIT', 'SIGCONT']);
+
+export interface RunOptions {
+  command: string[];
+  env: Readonly<Record<string, string | undefined>>;
+  /** The container's variables; those of the machine itself win. */
+  podVariables: Readonly<Record<string, string>>;
+}
+
+/** Resolves with the exit status, 128 + number for a signal. Rejects with COMMAND_NOT_STARTED. */
+export async function runCommand({ command, env, podVariables }: RunOptions): Promise<number> {
+  const [program = '', ...args] = command;
+  const { promise, resolve, reject } = Promise.withResolvers<number>();
+  let child: ChildProcess | undefined;
+  // Before the command is there: it may be up, and be told to end, before `spawn` comes back to us.
+  const forwards = passedOn.map((name) => {
+    const forward = (): void => {
+      if (fromTerminal.has(name) && process.stdin.isTTY) return;
+      child?.kill(name);
+    };
+    process.on(name, forward);
+    return () => process.removeListener(name, forward);
+  });
+  try {
+    child = spawn(program, args, { stdio: 'inherit', env: { ...env, ...forMachine(podVariables) } });
+    child.once('error', (error: NodeJS.ErrnoException) => reject(notStarted(program, reasonOf(error), error)));
+    child.once('exit', (code, signal) => resolve(code ?? 128 + (signal === null ? 0 : constants.signals[signal])));
+    return await promise;
+  } finally {
+    for (const stop of forwards) stop();
+  }
+}
+
+function reasonOf(error: NodeJS.ErrnoException): string {
+  if (error.code === 'ENOENT') return 'there is no such program';
+  return error.code === 'EACCES' ? 'it may not be executed' : error.message;
+}

@@ -1,0 +1,137 @@
+/** What commands say about connections and plans to people: pure functions from the API's shapes to text. */
+import type { Connection, DaemonStatus, NamedService, Plan } from '../api/schema.ts';
+import { onOut } from './io.ts';
+import { table } from './table.ts';
+
+export const noConnection = 'There is no connection.';
+
+export function describeList(connections: Connection[]): string {
+  const rows = connections.map((each) => [
+    each.name,
+    coloured(each.state),
+    each.context,
+    each.ports.map(({ local, remote }) => (local === remote ? String(local) : `${local}:${remote}`)).join(',') || '-',
+    each.agent?.pod ?? '-',
+    each.namesMode ?? '-',
+    ago(each.since),
+  ]);
+  return table([['NAME', 'STATE', 'CONTEXT', 'PORTS', 'AGENT', 'NAMES', 'SINCE'], ...rows]);
+}
+
+export function describeStatus({ daemon, helper, connections }: DaemonStatus): string {
+  const head = table([
+    ['daemon', `running, pid ${daemon.pid}, version ${daemon.version}, since ${ago(daemon.started)}`],
+    ['helper', `${helper.installed ? 'installed' : 'not there'}${helper.detail ? `: ${helper.detail}` : ''}`],
+  ]);
+  if (connections.length === 0) return `${head}\n${noConnection}\n`;
+  return [head, ...connections.map(describeConnection)].join('\n');
+}
+
+function describeConnection(connection: Connection): string {
+  const { agent, pipe, proof, originals, traffic, error, target } = connection;
+  const rows: string[][] = [
+    [
+      'state',
+      `${coloured(connection.state)} since ${ago(connection.since)}${connection.reason ? `: ${connection.reason}` : ''}`,
+    ],
+    ['context', `${connection.context} (${connection.server}), namespace ${connection.namespace}`],
+  ];
+  if (target) rows.push(['target', `${target.kind}/${target.name}, container ${target.container}`]);
+  for (const { local, remote, services } of connection.ports) {
+    rows.push([
+      'port',
+      `localhost:${local} answers port ${remote} of the pod${services.length > 0 ? ` (${services.join(', ')})` : ''}`,
+    ]);
+  }
+  if (connection.passedOn.length > 0) {
+    rows.push([
+      'originals',
+      `answer ${connection.passedOn.map(({ remote, protocol }) => `${remote}/${protocol}`).join(', ')} as before`,
+    ]);
+  }
+  if (originals)
+    rows.push([
+      'workload',
+      originals.stopped ? `stopped (${originals.replicas} to put back)` : `${originals.replicas} running`,
+    ]);
+  if (agent) rows.push(['agent', `${agent.pod}${agent.node ? ` on ${agent.node}` : ''}, image ${agent.image}`]);
+  if (pipe)
+    rows.push([
+      'tunnel',
+      `by ${pipe}${connection.roundTripMs === undefined ? '' : `, round trip ${connection.roundTripMs.toFixed(1)} ms`}`,
+    ]);
+  if (proof) rows.push(['proof', `${proof.services.join(', ')} reached this machine ${ago(proof.at)} ago`]);
+  if (traffic)
+    rows.push(['traffic', `${traffic.inbound} in, ${traffic.outbound} out, ${traffic.toOriginals} to the originals`]);
+  if (connection.namesMode) {
+    rows.push([
+      'names',
+      connection.namesMode === 'hosts'
+        ? 'services answer by their names'
+        : 'services answer at their variables (`bowline env`)',
+    ]);
+  }
+  for (const warning of connection.warnings) rows.push([onOut('yellow', 'warning'), warning.message]);
+  if (error) rows.push([onOut('red', 'error'), `${error.code}: ${error.message}${error.hint ? ` ${error.hint}` : ''}`]);
+  const sections = [onOut('bold', connection.name), indent(table(rows))];
+  const carried = connection.services.filter((service) => service.problem === undefined);
+  if (carried.length > 0) sections.push(indent(table(carried.flatMap(serviceRows))));
+  const problems = connection.services.flatMap(problemRows);
+  if (problems.length > 0) sections.push(`  not carried\n${indent(indent(table(problems)))}`);
+  return sections.join('\n').replaceAll(/\n{2,}/g, '\n');
+}
+
+function serviceRows(service: NamedService): string[][] {
+  const ports = service.ports.filter(({ problem }) => problem === undefined);
+  if (ports.length === 0) return [];
+  const shown = ports.map(({ port, local }) =>
+    local === undefined || local === port ? String(port) : `${port} at ${local}`,
+  );
+  return [[service.names[0] ?? `${service.service}.${service.namespace}`, service.address ?? '-', shown.join(', ')]];
+}
+
+function problemRows(service: NamedService): string[][] {
+  const name = service.names[0] ?? `${service.service}.${service.namespace}`;
+  if (service.problem !== undefined) return [[name, service.problem]];
+  return service.ports.flatMap(({ port, problem }) => (problem === undefined ? [] : [[`${name}:${port}`, problem]]));
+}
+
+/** One line: it is also the last of a log. */
+export function describeConnected({ name, namespace, ports, target, namesMode }: Connection): string {
+  const here = ports.map(
+    ({ local, remote, services }) => `${services.join(', ') || `port ${remote}`} -> localhost:${local}`,
+  );
+  if (target && ports.length === 0) here.push('no port of it comes here');
+  const answer = namesMode === 'hosts' ? 'by their names' : 'at the variables of `bowline env`';
+  return `Connected ${name}: ${[...here, `the services of namespace ${namespace} answer ${answer}`].join('; ')}.\n`;
+}
+
+export function describeUntied(name: string): string {
+  return `Untied ${name}: cluster and machine are as before.\n`;
+}
+
+export function describePlan({ actions, warnings }: Plan): string {
+  if (actions.length === 0) return 'Nothing would be changed.\n';
+  const steps = actions.map(({ verb, object, why, body }) => {
+    const shown = body === undefined ? '' : `\n${indent(indent(JSON.stringify(body, null, 2)))}`;
+    return `${onOut('bold', verb)} ${object}  # ${why}${shown}\n`;
+  });
+  return [...steps, ...warnings.map(({ message }) => `warning: ${message}\n`)].join('');
+}
+
+function coloured(state: Connection['state']): string {
+  if (state === 'connected') return onOut('green', state);
+  return onOut(state === 'failed' ? 'red' : 'yellow', state);
+}
+
+function indent(text: string): string {
+  return text.replaceAll(/^(?=.)/gm, '  ');
+}
+
+/** `42 s`, `5 min`, `3 h`, `2 d`. */
+export function ago(since: string, now = Date.now()): string {
+  const seconds = Math.max(0, Math.round((now - Date.parse(since)) / 1000));
+  if (seconds < 60) return `${seconds} s`;
+  if (seconds < 3_600) return `${Math.floor(seconds / 60)} min`;
+  return seconds < 86_400 ? `${Math.floor(seconds / 3_600)} h` : `${Math.floor(seconds / 86_400)} d`;
+}

@@ -1,0 +1,486 @@
+/**
+ * One connection: makes it, keeps it, lets it go. Owns the session's saved file, its tunnels, its attachment to the
+ * names, and the state that clients see. Nobody else writes any of them.
+ */
+import { setTimeout as delay } from 'node:timers/promises';
+import type { AgentCalls, AgentStatus } from '../../agent-image/contract.ts';
+import { BowlineError } from '../../api/errors.ts';
+import type { Connection, ConnectionState, Environment } from '../../api/schema.ts';
+import { DialError, type InboundRequest, type Target, type TunnelStream } from '../../tunnel/tunnel.ts';
+import type { Cluster } from '../cluster/cluster.ts';
+import { environmentOf } from '../environment/environment.ts';
+import type { ProcessFacts } from '../environment/process.ts';
+import type { Log } from '../log.ts';
+import type { NamesAttachment, NamesManager } from '../names/names.ts';
+import { agentRunning, type RunningAgent } from '../redirect/agent-wait.ts';
+import { proveRedirect } from '../redirect/proof.ts';
+import { releaseSession } from '../redirect/release.ts';
+import { findWorkload } from '../redirect/workload.ts';
+import type { AgentCode } from '../redirect/session-objects.ts';
+import { establish } from './establish.ts';
+import { processFacts } from './facts.ts';
+import { dialLocal } from './local-port.ts';
+import type { OnProgress } from './manager.ts';
+import type { Prepared } from './prepare.ts';
+import { reachAgent } from './reach.ts';
+import type { Session, SessionStore } from './session.ts';
+import type { Tunnels } from './tunnels.ts';
+import { checkLease, noticeTakeovers, renewLease } from './upkeep.ts';
+
+export interface ControllerOptions {
+  cluster: Cluster;
+  session: Session;
+  store: SessionStore;
+  names: NamesManager;
+  code: AgentCode;
+  log: Log;
+  onChange: (event: string, connection: Connection) => void;
+  /** Called once when the connection has ended, by whomever. */
+  onEnd: () => void;
+  /** Of the daemon: with it supervision ends, but nothing is released by that alone. */
+  lifetime: AbortSignal;
+}
+
+const cancelled = new BowlineError('CANCELLED', 'Cancelled; everything was put back.');
+/** Milliseconds that a release may take, beside draining and starting the originals, before it is left to `restore`. */
+const releaseLimit = 60_000;
+const proofInterval = 30_000;
+const doubtInterval = 3000;
+
+export class ConnectionController {
+  readonly name: string;
+  private session: Session;
+  private state: ConnectionState = 'connecting';
+  private reason: string | undefined;
+  private since = new Date().toISOString();
+  private agent: RunningAgent | undefined;
+  private tunnels: Tunnels | undefined;
+  private names: NamesAttachment | undefined;
+  private namesMode: 'hosts' | 'env' | undefined;
+  private facts: ProcessFacts | undefined;
+  private proof: Connection['proof'];
+  private error: BowlineError | undefined;
+  private traffic = { inbound: 0, outbound: 0, toOriginals: 0 };
+  /** Aborted when the connection shall end: stops supervision, renewal and everything that waits. */
+  private readonly ending = new AbortController();
+  private supervision: Promise<void> = Promise.resolve();
+  /** Settles, never rejects, when `establish` has stopped: nothing is undone while it still makes things. */
+  private establishing: Promise<unknown> = Promise.resolve();
+  private releasing: Promise<void> | undefined;
+  /** Local ports (by the pod's) that have answered once: from then on a refusal is the program's own. */
+  private readonly answered = new Set<number>();
+  /** Ends the pause before the next proof. */
+  private proveNow: () => void = () => undefined;
+  private readonly options: ControllerOptions;
+
+  constructor(options: ControllerOptions) {
+    this.options = options;
+    this.session = options.session;
+    this.name = options.session.name;
+  }
+
+  /** Resolves when connected and proved; on failure or abort everything is undone before it rejects. */
+  async connect(prepared: Prepared, onProgress: OnProgress, signal: AbortSignal): Promise<Connection> {
+    const { cluster } = this.options;
+    const onStep = stepper(onProgress);
+    this.facts = prepared.facts;
+    for (const warning of this.session.warnings) onProgress({ type: 'warning', ...warning });
+    const stop = AbortSignal.any([signal, this.ending.signal]);
+    await this.save('connecting');
+    this.changed('connecting');
+    try {
+      const establishing = establish(cluster, prepared, {
+        code: this.options.code,
+        accept: this.accept.bind(this),
+        onStep,
+        onLease: async (leaseUid) => {
+          this.session = { ...this.session, leaseUid };
+          await this.save('connecting');
+        },
+        onTunnels: (tunnels) => (this.tunnels = tunnels),
+        signal: stop,
+      });
+      this.establishing = establishing.catch(() => undefined);
+      const made = await establishing;
+      this.agent = made.agent;
+      if (made.proved.length > 0) this.proof = { at: new Date().toISOString(), services: made.proved };
+      if (made.stopped) this.session = { ...this.session, originals: { ...this.session.originals!, stopped: true } };
+      onStep('names', 'making the services answer by their names');
+      await this.attachNames(onProgress, stop);
+      await this.save('connected');
+      this.setState('connected');
+      this.supervision = this.supervise();
+      onStep('done', `connected ${this.name}`);
+      return this.snapshot();
+    } catch (error) {
+      const cause = signal.aborted ? cancelled : BowlineError.from(error);
+      onStep('undo', 'putting everything back');
+      await this.release(onProgress, cause);
+      throw this.error ?? cause; // the release may have failed in its turn
+    }
+  }
+
+  /** Takes up a saved connection after a restart of the daemon: the agent is there, the tunnels are not. */
+  resume(): void {
+    this.setState('reconnecting', 'the daemon was restarted');
+    this.supervision = this.supervise();
+  }
+
+  /** Undoes a session that was saved half done. */
+  async undo(): Promise<void> {
+    await this.release(() => undefined);
+    if (this.error !== undefined) throw this.error;
+  }
+
+  async disconnect(onProgress: OnProgress): Promise<Connection> {
+    await this.release(onProgress);
+    if (this.state === 'failed' && this.error !== undefined) throw this.error;
+    return this.snapshot();
+  }
+
+  async environment(signal: AbortSignal): Promise<Environment> {
+    this.facts ??= await this.readFacts(signal);
+    const fromAgent = async (): Promise<Record<string, string> | undefined> => {
+      const answer = (await this.tunnels?.outbound.call('environment', {}, signal).catch(() => undefined)) as
+        | AgentCalls['environment']['answer']
+        | undefined;
+      return answer?.variables;
+    };
+    return environmentOf({
+      redirected: this.session.target !== undefined,
+      facts: this.facts,
+      fromAgent,
+      services: this.names?.services() ?? [],
+      namespace: this.session.namespace,
+      mode: this.namesMode ?? 'env',
+    });
+  }
+
+  /** A restarted daemon asks an original again; there is none where they are stopped. */
+  private async readFacts(signal: AbortSignal): Promise<ProcessFacts | undefined> {
+    const { target, namespace } = this.session;
+    if (target === undefined) return undefined;
+    const { cluster } = this.options;
+    const workload = await findWorkload(cluster, namespace, `${target.kind}/${target.name}`, { signal }).catch(
+      () => undefined,
+    );
+    return workload && processFacts(cluster, workload, target.container, { signal });
+  }
+
+  snapshot(): Connection {
+    const { session } = this;
+    const roundTrip = this.tunnels?.outbound.roundTrip;
+    return {
+      id: session.id,
+      name: session.name,
+      context: session.context,
+      server: session.server,
+      namespace: session.namespace,
+      state: this.state,
+      reason: this.reason,
+      since: this.since,
+      target: session.target,
+      ports: session.ports,
+      passedOn: session.passedOn,
+      agent: this.agent && { pod: this.agent.pod, node: this.agent.node, image: this.agent.image },
+      pipe: this.tunnels?.kind,
+      roundTripMs: roundTrip === undefined || Number.isNaN(roundTrip) ? undefined : roundTrip,
+      originals: session.originals,
+      proof: this.proof,
+      namesMode: this.namesMode,
+      services: this.names?.services() ?? [],
+      traffic: { ...this.traffic },
+      warnings: session.warnings,
+      error: this.error?.toShape(),
+    };
+  }
+
+  /** A connection from the cluster: to the local port that belongs to the pod's. */
+  private async accept(request: InboundRequest, gone: AbortSignal) {
+    const port = this.session.ports.find((each) => each.remote === request.port);
+    if (port === undefined) throw new DialError('ECONNREFUSED', `port ${request.port} is not redirected`);
+    try {
+      const socket = await dialLocal(port.local, gone);
+      this.answered.add(port.remote);
+      this.traffic.inbound++;
+      return socket;
+    } catch (error) {
+      // The program has not come up yet (it is started when the redirect stands), or has gone before the release was
+      // through: unreachable makes the agent ask the originals. In between `ifDown` decides.
+      const standsIn = this.answered.has(port.remote) && this.state !== 'disconnecting';
+      if (standsIn || gone.aborted) throw error;
+      this.traffic.toOriginals++;
+      throw new DialError('EHOSTUNREACH', `nothing listens on local port ${port.local}`, { cause: error });
+    }
+  }
+
+  private dial(target: Target): TunnelStream {
+    if (this.tunnels === undefined) throw new DialError('EHOSTUNREACH', `${this.name} is ${this.state}`);
+    this.traffic.outbound++;
+    return this.tunnels.outbound.connect(target);
+  }
+
+  private async attachNames(onProgress: OnProgress, signal: AbortSignal): Promise<void> {
+    const { names, cluster } = this.options;
+    const wanted = this.session.request.names;
+    const possible = wanted === 'env' ? { mode: 'env' as const } : await names.mode();
+    if (possible.mode === 'env' && wanted === 'hosts') {
+      throw new BowlineError(
+        'HELPER_MISSING',
+        `Names in the hosts file need the helper, and it does not answer: ${'reason' in possible ? possible.reason : ''}`,
+        {
+          hint: 'Run `bowline helper install` once (it asks for administrator rights), or use --names env.',
+        },
+      );
+    }
+    this.namesMode = possible.mode;
+    if (possible.mode === 'env' && wanted === 'auto') {
+      this.warn(onProgress, {
+        code: 'HELPER_MISSING',
+        message:
+          'The helper is not installed, so the services do not answer by their names; they answer at the addresses of the *_SERVICE_HOST and *_SERVICE_PORT variables (`bowline env`). `bowline helper install` makes the names work.',
+      });
+    }
+    this.names = await names.attach(
+      {
+        cluster,
+        namespace: this.session.namespace,
+        dial: (target) => this.dial(target),
+        mode: possible.mode,
+        clusterDomain: await this.clusterDomain(signal),
+        localPorts: this.session.ports.map((port) => port.local),
+        onChange: () => this.changed('names'),
+      },
+      signal,
+    );
+    this.warnOfShadowedNames(onProgress);
+  }
+
+  /** A program that looks up a short name of another connection would silently talk to the wrong service. */
+  private warnOfShadowedNames(onProgress: OnProgress): void {
+    const { namespace } = this.session;
+    const own =
+      this.names?.services().filter((each) => each.namespace === namespace && each.address !== undefined) ?? [];
+    const shadowed = own.filter(({ service, names }) => names.length > 0 && !names.includes(service));
+    if (shadowed.length === 0) return;
+    const names = shadowed.map(({ service }) => service);
+    this.warn(onProgress, {
+      code: 'NAMES_TAKEN',
+      message: `On this machine ${names.join(', ')} ${names.length === 1 ? 'leads' : 'lead'} elsewhere, to what was connected first or is in the hosts file already. Use ${names[0]}.${namespace}, or disconnect the other.`,
+    });
+  }
+
+  /** From the search list of the agent's resolv.conf, which has `svc.DOMAIN`. */
+  private async clusterDomain(signal: AbortSignal): Promise<string> {
+    const name = 'kubernetes.default.svc';
+    const answer = (await this.tunnels?.outbound.call('resolve', { name }, signal).catch(() => undefined)) as
+      | AgentCalls['resolve']['answer']
+      | undefined;
+    const found = answer?.search
+      .map((domain) => /^svc\.(.+)$/.exec(domain)?.[1])
+      .find((domain) => domain !== undefined);
+    return found ?? 'cluster.local';
+  }
+
+  private warn(onProgress: OnProgress, warning: { code: string; message: string }): void {
+    onProgress({ type: 'warning', ...warning });
+    const others = this.session.warnings.filter((each) => each.code !== warning.code);
+    this.session = { ...this.session, warnings: [...others, warning] };
+  }
+
+  /** Holds the tie until the connection ends: notices a lost tunnel, finds the agent again, proves, renews the Lease. */
+  private async supervise(): Promise<void> {
+    const signal = AbortSignal.any([this.ending.signal, this.options.lifetime]);
+    const { cluster, log } = this.options;
+    const beside = Promise.all([
+      renewLease(cluster, this.session, log, signal),
+      noticeTakeovers(cluster, this.session, log, () => this.state === 'connected' && this.proveNow(), signal),
+    ]);
+    try {
+      while (!signal.aborted) {
+        this.tunnels ??= await this.reconnect(signal);
+        const lost = await this.watchTunnels(this.tunnels, signal);
+        if (signal.aborted) break;
+        await this.tunnels.close();
+        this.tunnels = undefined;
+        this.setState('reconnecting', lost);
+      }
+    } catch (error) {
+      if (!signal.aborted) void this.release(() => undefined, BowlineError.from(error));
+    }
+    await beside;
+  }
+
+  /** Resolves with the reason when the tunnels have ended. Proves the redirect now and then, more often while it fails. */
+  private async watchTunnels(tunnels: Tunnels, signal: AbortSignal): Promise<string> {
+    const ended = Promise.withResolvers<string>();
+    const onAbort = (): void => ended.resolve('ending');
+    signal.addEventListener('abort', onAbort, { once: true });
+    try {
+      while (!signal.aborted) {
+        const pause = new AbortController();
+        const interval = this.state === 'connected' ? proofInterval : doubtInterval;
+        this.proveNow = () => pause.abort();
+        const tick = delay(interval, undefined, { signal: pause.signal, ref: false }).catch(() => undefined);
+        const reason = await Promise.race([tunnels.closed, ended.promise, tick]);
+        pause.abort();
+        if (reason !== undefined) return reason;
+        await this.prove(tunnels, 10_000, signal);
+      }
+      return 'ending';
+    } finally {
+      signal.removeEventListener('abort', onAbort);
+    }
+  }
+
+  /** Says whether it is proved that requests through the Services arrive here. The tunnels stay, whatever comes out. */
+  private async prove(tunnels: Tunnels, timeout: number, signal: AbortSignal): Promise<void> {
+    const { id, namespace, proofs } = this.session;
+    try {
+      if (proofs.length > 0) {
+        const tunnel = tunnels.outbound;
+        const services = await proveRedirect(this.options.cluster, {
+          session: id,
+          namespace,
+          targets: proofs,
+          tunnel,
+          timeout,
+          signal,
+        });
+        this.proof = { at: new Date().toISOString(), services };
+      }
+      if (!signal.aborted && this.state !== 'connected') this.setState('connected');
+    } catch (error) {
+      const { message } = BowlineError.from(error);
+      if (!signal.aborted && this.reason !== message) this.setState('reconnecting', message);
+    }
+  }
+
+  /** Tries until there are tunnels or the connection ends. Throws when the session is no longer in the cluster. */
+  private async reconnect(signal: AbortSignal): Promise<Tunnels> {
+    const { cluster, log } = this.options;
+    for (let pause = 200; ; pause = Math.min(pause * 2, 2000)) {
+      let opened: Tunnels | undefined;
+      try {
+        await checkLease(cluster, this.session, signal);
+        const { id, namespace, image, target } = this.session;
+        const container = target?.container ?? 'agent';
+        const wait = { session: id, namespace, container, image: image.name, timeout: 10_000, signal };
+        this.agent = await agentRunning(cluster, wait);
+        const accept = this.accept.bind(this);
+        opened = await reachAgent(cluster, this.session, this.agent.pod, accept, { timeout: 3000, signal });
+        await opened.outbound.call('resume', {}, signal);
+        this.tunnels = opened;
+        if (this.names === undefined) await this.attachNames(() => undefined, signal);
+        await this.prove(opened, 15_000, signal);
+        return opened;
+      } catch (error) {
+        this.tunnels = undefined;
+        await opened?.close();
+        signal.throwIfAborted();
+        const cause = BowlineError.from(error);
+        if (cause.code === 'CONNECTION_NOT_FOUND') throw cause;
+        const wait = pause * (0.75 + Math.random() / 2);
+        log.info('reconnect-failed', {
+          connection: this.name,
+          code: cause.code,
+          reason: cause.message,
+          nextTryMs: Math.round(wait),
+        });
+        this.setState('reconnecting', `${cause.message} Next try in ${(wait / 1000).toFixed(1)} s.`);
+        await delay(wait, undefined, { signal });
+      }
+    }
+  }
+
+  /** Once, by whoever comes first; the others wait for the same end. */
+  private release(onProgress: OnProgress, cause?: BowlineError): Promise<void> {
+    this.releasing ??= this.releaseOnce(onProgress, cause);
+    return this.releasing;
+  }
+
+  private async releaseOnce(onProgress: OnProgress, cause: BowlineError | undefined): Promise<void> {
+    const { cluster, log, store } = this.options;
+    const onStep = stepper(onProgress);
+    this.setState('disconnecting');
+    this.ending.abort(new BowlineError('CANCELLED', `${this.name} is being disconnected.`));
+    const { drainSeconds, timeoutSeconds } = this.session.request;
+    const drain = drainSeconds * 1000;
+    const patience = Math.max(timeoutSeconds * 1000, 60_000);
+    const limit = AbortSignal.timeout(drain + patience + releaseLimit);
+    try {
+      await this.establishing;
+      await this.save('disconnecting');
+      await this.supervision;
+      const { outbound } = this.tunnels ?? {};
+      const restored = await releaseSession(cluster, {
+        session: this.session.id,
+        leaseName: this.session.leaseName,
+        namespace: this.session.namespace,
+        drain,
+        patience,
+        signal: limit,
+        ...(outbound === undefined
+          ? {}
+          : {
+              agent: {
+                drain: () => outbound.call('drain', {}, limit),
+                status: async () => (await outbound.call('status', {}, limit)) as AgentStatus,
+              },
+            }),
+        onStep,
+      });
+      await this.tunnels?.close();
+      await this.names?.[Symbol.asyncDispose]();
+      this.names = undefined;
+      await store.remove(this.session.id);
+      log.info('released', { connection: this.name, restored });
+      this.error = cause;
+      this.setState(cause === undefined ? 'disconnected' : 'failed', cause?.message);
+      onStep('released', 'cluster and machine are as before');
+    } catch (error) {
+      // The saved session stays: the next start of the daemon, or `restore`, goes on from here.
+      await this.tunnels?.close();
+      await this.names?.[Symbol.asyncDispose]();
+      this.names = undefined;
+      const failure = BowlineError.from(error);
+      log.error('release-failed', { connection: this.name, code: failure.code, reason: failure.message });
+      const before = cause === undefined ? '' : `${cause.message} And then `;
+      this.error = new BowlineError(failure.code, `${before}${this.name} could not be released: ${failure.message}`, {
+        hint: `Nothing is lost: \`bowline restore -n ${this.session.namespace}\` puts it back when the cluster answers again, and the daemon tries at its next start.`,
+        cause: error,
+      });
+      this.setState('failed', this.error.message);
+    } finally {
+      this.tunnels = undefined;
+      this.options.onEnd();
+    }
+  }
+
+  private async save(phase: Session['phase']): Promise<void> {
+    this.session = { ...this.session, phase };
+    await this.options.store.save(this.session.id, this.session);
+  }
+
+  private setState(state: ConnectionState, reason?: string): void {
+    if (state !== this.state) this.since = new Date().toISOString();
+    this.state = state;
+    this.reason = reason;
+    const { log } = this.options;
+    const facts = { connection: this.name, state, ...(reason === undefined ? {} : { reason }) };
+    if (state === 'failed' || state === 'reconnecting') log.warn('state', facts);
+    else log.info('state', facts);
+    this.changed(state);
+  }
+
+  private changed(event: string): void {
+    this.options.onChange(event, this.snapshot());
+  }
+}
+
+/** Steps with the seconds since the first one. */
+function stepper(onProgress: OnProgress): (step: string, message: string) => void {
+  const started = performance.now();
+  return (step, message) =>
+    onProgress({ type: 'step', step, message, seconds: Math.round(performance.now() - started) / 1000 });
+}

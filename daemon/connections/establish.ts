@@ -1,0 +1,121 @@
+/**
+ * Makes a connection, step by step: records first, then the agent, then the tunnels, then the redirect, then the proof.
+ * Undoing is not here: whatever step fails, `releaseSession` puts back what the cluster remembers.
+ */
+import type { OpenInboundOptions } from '../../tunnel/inbound.ts';
+import type { CallOptions, Cluster } from '../cluster/cluster.ts';
+import { agentRunning, type RunningAgent } from '../redirect/agent-wait.ts';
+import { proveRedirect } from '../redirect/proof.ts';
+import { originalsSelector } from '../redirect/routes.ts';
+import {
+  agentReplicaSet,
+  createLease,
+  createOriginalsService,
+  createReplicaSet,
+  createSecret,
+  ensureCode,
+  leaseObject,
+  originalsService,
+  sessionSecret,
+  type AgentCode,
+} from '../redirect/session-objects.ts';
+import { redirectService } from '../redirect/services.ts';
+import { stopOriginals } from '../redirect/stop-original.ts';
+import type { Prepared } from './prepare.ts';
+import { reachAgent } from './reach.ts';
+import type { Tunnels } from './tunnels.ts';
+
+export interface EstablishOptions {
+  code: AgentCode;
+  accept: OpenInboundOptions['accept'];
+  onStep: (step: string, message: string) => void;
+  /** Called once the Lease exists: from here on there is something to release. */
+  onLease: (uid: string) => Promise<void>;
+  /** The tunnels are the caller's from here on, also when a later step fails: what is open drains through them. */
+  onTunnels: (tunnels: Tunnels) => void;
+  signal: AbortSignal;
+}
+
+export interface Established {
+  agent: RunningAgent;
+  /** Names of the Services whose redirect is proved. */
+  proved: string[];
+  stopped: boolean;
+}
+
+export async function establish(cluster: Cluster, prepared: Prepared, options: EstablishOptions): Promise<Established> {
+  const { session, record, workload, routes, template, agent } = prepared;
+  const { signal, code } = options;
+  const { id, namespace, request } = session;
+  // What changes the cluster is not cut off half way (each is bounded by its own timeout): its outcome must be known
+  // before anything is undone. An abort counts between two of them.
+  const call: CallOptions = {};
+  const onStep = (step: string, message: string): void => {
+    signal.throwIfAborted();
+    options.onStep(step, message);
+  };
+  onStep('lease', `writing the session's record (Lease ${session.leaseName})`);
+  const owner = await createLease(cluster, leaseObject(namespace, session.leaseName, record), workload, call);
+  await options.onLease(owner.uid);
+
+  const hasPorts = workload !== undefined && routes !== undefined && routes.agentPorts.length > 0;
+  onStep(
+    'agent',
+    workload === undefined ? 'starting the agent' : `starting the agent (a clone of the pod of ${workload.name})`,
+  );
+  let originals: string | undefined;
+  if (hasPorts) {
+    const selector = originalsSelector(workload, routes.services);
+    originals = await createOriginalsService(cluster, originalsService(id, namespace, selector, routes, owner), call);
+  }
+  if (!session.image.hasAgent) await ensureCode(cluster, namespace, code, owner, call);
+  await createSecret(
+    cluster,
+    sessionSecret(
+      id,
+      namespace,
+      session.credentials,
+      { ...agent, ...(originals === undefined ? {} : { originals }) },
+      owner,
+    ),
+    call,
+  );
+  signal.throwIfAborted();
+  await createReplicaSet(cluster, agentReplicaSet(id, namespace, template, owner), call);
+  const timeout = request.timeoutSeconds * 1000;
+  const running = await agentRunning(cluster, {
+    session: id,
+    namespace,
+    container: routes?.container.name ?? 'agent',
+    image: session.image.name,
+    timeout,
+    signal,
+    onWaiting: (reason) => onStep('waiting', `waiting for ${reason}`),
+  });
+
+  onStep('tunnel', `opening the tunnel to ${running.pod}`);
+  const tunnels = await reachAgent(cluster, session, running.pod, options.accept, { timeout: 15_000, signal });
+  options.onTunnels(tunnels);
+  const redirected = routes?.services ?? [];
+  if (redirected.length > 0) {
+    onStep('redirect', `redirecting ${redirected.map(({ service }) => service.metadata?.name).join(', ')}`);
+    for (const { service } of redirected) {
+      signal.throwIfAborted();
+      await redirectService(cluster, service, id, call);
+    }
+    onStep('proof', 'proving that requests through the Service arrive here');
+  }
+  const proved = await proveRedirect(cluster, {
+    session: id,
+    namespace,
+    targets: session.proofs,
+    tunnel: tunnels.outbound,
+    timeout: Math.min(timeout, 30_000),
+    signal,
+  });
+  if (request.stopOriginal && workload !== undefined) {
+    onStep('stop', `stopping the originals (${workload.replicas} ${workload.replicas === 1 ? 'replica' : 'replicas'})`);
+    await stopOriginals(cluster, workload, session.leaseName, record, { owner, patience: timeout, signal });
+  }
+  return { agent: running, proved, stopped: request.stopOriginal };
+}

@@ -1,0 +1,22 @@
+/** Registry of the connections: what the API server calls. Owns every controller; safe to call concurrently. */
+import type { Connection, ConnectRequest, Environment, Plan, Progress, RestoreRequest } from '../../api/schema.ts';
+
+export type OnProgress = (progress: Extract<Progress, { type: 'step' | 'warning' }>) => void;
+
+export interface ConnectionManager extends AsyncDisposable {
+  /** All connections as they are now. */
+  list(): Connection[];
+  /** Called with each change of a connection; `removed` when it is gone. Returns the unsubscribe. */
+  onChange(listener: (change: { event: string; connection?: Connection; removed?: string }) => void): () => void;
+  plan(request: ConnectRequest, signal: AbortSignal): Promise<Plan>;
+  /** Resolves when connected and proved. On failure or abort everything is undone before it rejects. */
+  connect(request: ConnectRequest, onProgress: OnProgress, signal: AbortSignal): Promise<Connection>;
+  /** Drains, releases, and resolves when cluster and machine are as before. */
+  disconnect(name: string, onProgress: OnProgress, signal: AbortSignal): Promise<Connection>;
+  environment(name: string, signal: AbortSignal): Promise<Environment>;
+  planRestore(request: RestoreRequest, signal: AbortSignal): Promise<Plan>;
+  /** Puts back what sessions without a daemon left in the cluster; answers what was restored. */
+  restore(request: RestoreRequest, onProgress: OnProgress, signal: AbortSignal): Promise<string[]>;
+  /** Takes up the connections of the saved state, after a restart of the daemon. */
+  resume(signal: AbortSignal): Promise<void>;
+}

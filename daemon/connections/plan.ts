@@ -1,0 +1,83 @@
+/** What `connect --dry-run` prints: every object and patch that `establish` would send, in its order. */
+import type { Plan } from '../../api/schema.ts';
+import { originalsSelector } from '../redirect/routes.ts';
+import { redirectPatch } from '../redirect/services.ts';
+import {
+  agentReplicaSet,
+  codeConfigMap,
+  leaseObject,
+  originalsService,
+  sessionSecret,
+  type AgentCode,
+} from '../redirect/session-objects.ts';
+import { describe } from '../redirect/workload.ts';
+import type { Prepared } from './prepare.ts';
+
+export function planOf(
+  { session, record, workload, routes, template, agent }: Prepared,
+  code: AgentCode,
+  namesMode: 'hosts' | 'env',
+): Plan {
+  const { id, namespace } = session;
+  const secret = sessionSecret(id, namespace, session.credentials, agent);
+  const masked = {
+    ...secret,
+    stringData: Object.fromEntries(
+      Object.entries(secret.stringData ?? {}).map(([key, value]) => [key, key.endsWith('.json') ? value : '***']),
+    ),
+  };
+  const actions: Plan['actions'] = [
+    create(
+      leaseObject(namespace, session.leaseName, record),
+      'says who redirects, and what to put back; owns the rest',
+    ),
+  ];
+  if (workload !== undefined && routes !== undefined && routes.agentPorts.length > 0) {
+    actions.push(
+      create(
+        originalsService(id, namespace, originalsSelector(workload, routes.services), routes),
+        'the way to the originals, for ports not asked for and while the machine does not answer',
+      ),
+    );
+  }
+  if (!session.image.hasAgent)
+    actions.push(
+      create(
+        { ...codeConfigMap(namespace, { code: `(${code.code.length} bytes)`, hash: code.hash }, undefined) },
+        'the agent, carried by this machine',
+      ),
+    );
+  actions.push(
+    create(masked, 'certificates and settings of this session'),
+    create(agentReplicaSet(id, namespace, template), 'the agent: the pod template with one container swapped'),
+  );
+  for (const { service } of routes?.services ?? []) {
+    actions.push({
+      verb: 'patch',
+      object: `services/${service.metadata?.name}`,
+      why: 'the redirect',
+      body: redirectPatch(service, id),
+    });
+  }
+  if (session.request.stopOriginal && workload !== undefined) {
+    actions.push({
+      verb: workload.kind === 'Pod' ? 'delete' : 'scale',
+      object: describe(workload),
+      why: '--stop-original',
+      body: { replicas: 0, before: workload.replicas },
+    });
+  }
+  actions.push({
+    verb: 'machine',
+    object: namesMode,
+    why:
+      namesMode === 'hosts'
+        ? 'the Services by their names: one marked block in the hosts file, loopback addresses in 127.66.0.0/16'
+        : 'the Services on loopback addresses, announced by variables only',
+  });
+  return { actions, warnings: session.warnings };
+}
+
+function create(object: { kind?: string; metadata?: { name?: string } }, why: string): Plan['actions'][number] {
+  return { verb: 'create', object: `${object.kind?.toLowerCase()}s/${object.metadata?.name}`, why, body: object };
+}

@@ -1,0 +1,144 @@
+/**
+ * `bowline restore`: puts back what sessions without a daemon left in a namespace, from the cluster's own records, on any
+ * machine with the rights. By default only this user's own leftovers of this machine; `all` is everybody's.
+ */
+import { hostname, userInfo } from 'node:os';
+import type { KubernetesObject, V1Lease } from '@kubernetes/client-node';
+import { BowlineError } from '../../api/errors.ts';
+import type { Plan, RestoreRequest } from '../../api/schema.ts';
+import type { CallOptions, Cluster } from '../cluster/cluster.ts';
+import { configMaps, leases, pods, replicaSets, secrets, services, type Resource } from '../cluster/resources.ts';
+import { sessionLabel } from '../redirect/objects.ts';
+import { describeHolder, readOriginal, readRecord } from '../redirect/record.ts';
+import { releaseSession } from '../redirect/release.ts';
+import { restorePatch } from '../redirect/services.ts';
+import type { OnProgress } from './manager.ts';
+
+const ownedBySession: Array<Resource<KubernetesObject>> = [replicaSets, pods, services, secrets];
+
+interface Leftover {
+  session: string;
+  lease: V1Lease | undefined;
+  owner: string;
+  since: string;
+}
+
+/** Sessions of the namespace that may be restored: not held by this daemon, and ours unless `all`. */
+async function leftovers(
+  cluster: Cluster,
+  namespace: string,
+  all: boolean,
+  held: Set<string>,
+  call: CallOptions,
+): Promise<Leftover[]> {
+  const me = `${userInfo().username}@${hostname()}`;
+  const [found, inNamespace] = await Promise.all([
+    cluster.list(leases, { ...call, namespace, labelSelector: 'app.kubernetes.io/managed-by=bowline' }),
+    cluster.list(services, { ...call, namespace }),
+  ]);
+  const withLease = found.flatMap((lease) => {
+    const session = lease.metadata?.labels?.[sessionLabel];
+    return session === undefined ? [] : [{ ...describeHolder(lease), session, lease }];
+  });
+  // Whose Lease somebody deleted: its agent goes with it, but its Services lead nowhere. Nobody holds such a session.
+  const known = new Set(withLease.map(({ session }) => session));
+  const orphans = new Set(inNamespace.flatMap((service) => readOriginal(service)?.session ?? []));
+  return [
+    ...withLease.filter(({ session, owner }) => !held.has(session) && (all || owner === me)),
+    ...[...orphans]
+      .filter((session) => !known.has(session) && !held.has(session))
+      .map((session) => ({ session, lease: undefined, owner: 'an unknown owner', since: 'an unknown time' })),
+  ];
+}
+
+export async function planRestore(
+  cluster: Cluster,
+  request: RestoreRequest,
+  held: Set<string>,
+  signal: AbortSignal,
+): Promise<Plan> {
+  const namespace = request.namespace ?? cluster.defaultNamespace;
+  const call: CallOptions = { signal };
+  const actions: Plan['actions'] = [];
+  for (const { session, lease, owner, since } of await leftovers(cluster, namespace, request.all, held, call)) {
+    const whose = `session ${session} of ${owner} since ${since}`;
+    const record = lease === undefined ? undefined : readRecord(lease);
+    if (record?.stopped !== undefined && record.workload !== undefined) {
+      actions.push({
+        verb: 'scale',
+        object: `${record.workload.kind}/${record.workload.name}`,
+        why: whose,
+        body: { replicas: record.stopped.replicas },
+      });
+    }
+    for (const service of await cluster.list(services, { ...call, namespace })) {
+      const original = readOriginal(service);
+      if (original?.session === session)
+        actions.push({
+          verb: 'patch',
+          object: `services/${service.metadata?.name}`,
+          why: whose,
+          body: restorePatch(service, original),
+        });
+    }
+    const labelSelector = `${sessionLabel}=${session}`;
+    for (const resource of ownedBySession) {
+      for (const object of await cluster.list(resource, { ...call, namespace, labelSelector })) {
+        actions.push({ verb: 'delete', object: `${resource.plural}/${object.metadata?.name}`, why: whose });
+      }
+    }
+    for (const map of await cluster.list(configMaps, {
+      ...call,
+      namespace,
+      labelSelector: 'app.kubernetes.io/managed-by=bowline',
+    })) {
+      const owners = map.metadata?.ownerReferences ?? [];
+      if (owners.length === 1 && owners[0]?.uid === lease?.metadata?.uid)
+        actions.push({ verb: 'delete', object: `configmaps/${map.metadata?.name}`, why: whose });
+    }
+    if (lease !== undefined) actions.push({ verb: 'delete', object: `leases/${lease.metadata?.name}`, why: whose });
+  }
+  return { actions, warnings: [] };
+}
+
+export async function restoreAll(
+  cluster: Cluster,
+  request: RestoreRequest,
+  held: Set<string>,
+  onProgress: OnProgress,
+  signal: AbortSignal,
+): Promise<string[]> {
+  const namespace = request.namespace ?? cluster.defaultNamespace;
+  const call: CallOptions = { signal };
+  const started = performance.now();
+  const onStep = (step: string, message: string): void =>
+    onProgress({ type: 'step', step, message, seconds: Math.round(performance.now() - started) / 1000 });
+  const done: string[] = [];
+  const failed: string[] = [];
+  for (const { session, lease, owner } of await leftovers(cluster, namespace, request.all, held, call)) {
+    onStep('session', `restoring session ${session} of ${owner}`);
+    try {
+      const leaseName = lease?.metadata?.name ?? '';
+      done.push(
+        ...(await releaseSession(cluster, {
+          session,
+          leaseName,
+          namespace,
+          drain: 0,
+          patience: 60_000,
+          signal,
+          onStep,
+        })),
+      );
+    } catch (error) {
+      signal.throwIfAborted();
+      failed.push(`session ${session} of ${owner}: ${BowlineError.from(error).message}`);
+    }
+  }
+  if (failed.length > 0)
+    throw new BowlineError('API_ERROR', `Not everything could be restored: ${failed.join('; ')}`, {
+      hint: 'Run the command again.',
+      details: { restored: done },
+    });
+  return done;
+}

@@ -1,0 +1,48 @@
+/**
+ * What is saved of a connection before it acts: enough, together with the cluster, to finish or undo it after a kill at
+ * any instant. Holds the session's private keys: the file is 0600, and no part of it goes into a log.
+ */
+import { randomBytes } from 'node:crypto';
+import * as z from 'zod/mini';
+import { Connection, ConnectRequest, Warning } from '../../api/schema.ts';
+import { ProofTarget } from '../redirect/proof.ts';
+import { SessionCredentials } from '../redirect/credentials.ts';
+
+export const Session = z.object({
+  schema: z.literal(1),
+  id: z.string(),
+  name: z.string(),
+  /** connecting and disconnecting are undone by a daemon that finds them; connected is taken up again. */
+  phase: z.enum(['connecting', 'connected', 'disconnecting']),
+  since: z.string(),
+  request: ConnectRequest,
+  context: z.string(),
+  server: z.string(),
+  namespace: z.string(),
+  leaseName: z.string(),
+  leaseUid: z.optional(z.string()),
+  controlPort: z.number(),
+  image: z.object({ name: z.string(), hasAgent: z.boolean() }),
+  credentials: SessionCredentials,
+  target: z.optional(z.object({ kind: z.string(), name: z.string(), container: z.string() })),
+  ports: Connection.shape.ports,
+  passedOn: Connection.shape.passedOn,
+  proofs: z.array(ProofTarget),
+  originals: Connection.shape.originals,
+  warnings: z.array(Warning),
+});
+export type Session = z.infer<typeof Session>;
+
+/** Ten lower-case letters and digits, the first a letter: fits into names and label values. */
+export function newSessionId(): string {
+  const alphabet = 'abcdefghijkmnpqrstuvwxyz23456789';
+  const bytes = randomBytes(10);
+  return [...bytes].map((byte, index) => alphabet[byte % (index === 0 ? 24 : alphabet.length)]).join('');
+}
+
+/** The store of sessions: one file each, written atomically (daemon/state/). */
+export interface SessionStore {
+  load(): Promise<Map<string, Session>>;
+  save(id: string, session: Session): Promise<void>;
+  remove(id: string): Promise<void>;
+}

@@ -1,0 +1,216 @@
+/**
+ * The registry of connections. Owns the controllers and the shared clusters (one per kubeconfig and context, closed with
+ * the last connection that uses it), and takes up or undoes what an earlier daemon left.
+ */
+import { setTimeout as delay } from 'node:timers/promises';
+import { BowlineError } from '../../api/errors.ts';
+import type { Connection, ConnectRequest } from '../../api/schema.ts';
+import type { Cluster } from '../cluster/cluster.ts';
+import type { Log } from '../log.ts';
+import type { NamesManager } from '../names/names.ts';
+import { didYouMean } from '../nearest.ts';
+import type { AgentCode } from '../redirect/session-objects.ts';
+import { ConnectionController } from './controller.ts';
+import type { ConnectionManager } from './manager.ts';
+import { planOf } from './plan.ts';
+import { prepare, type Prepared } from './prepare.ts';
+import { planRestore, restoreAll } from './restore.ts';
+import type { Session, SessionStore } from './session.ts';
+
+export interface ClusterChoice {
+  kubeconfig?: string | undefined;
+  context?: string | undefined;
+}
+
+export interface ConnectionsOptions {
+  openCluster: (choice: ClusterChoice, signal: AbortSignal) => Promise<Cluster>;
+  store: SessionStore;
+  names: NamesManager;
+  code: () => Promise<AgentCode>;
+  defaultImage: string;
+  log: Log;
+}
+
+/** Connections that ended stay visible as `failed` this long, in milliseconds, so that `status` can say why. */
+const failedVisible = 10 * 60_000;
+
+type Listener = Parameters<ConnectionManager['onChange']>[0];
+
+export async function startConnections(options: ConnectionsOptions, signal: AbortSignal): Promise<ConnectionManager> {
+  const { store, names, log } = options;
+  const controllers = new Map<string, ConnectionController>();
+  const ended = new Map<string, Connection>();
+  const listeners = new Set<Listener>();
+  const clusters = new Map<string, { cluster: Cluster; users: number }>();
+  const announce = (change: Parameters<Listener>[0]): void => {
+    for (const listener of listeners) listener(change);
+  };
+
+  /** One Cluster for all connections to the same context of the same kubeconfig; read anew each time, the user may have switched. */
+  async function useCluster(
+    choice: ClusterChoice,
+    abort: AbortSignal,
+  ): Promise<{ cluster: Cluster; release: () => void }> {
+    const opened = await options.openCluster(choice, abort);
+    const key = JSON.stringify([choice.kubeconfig, opened.context, opened.server]);
+    let shared = clusters.get(key);
+    if (shared === undefined) clusters.set(key, (shared = { cluster: opened, users: 0 }));
+    else await opened.close();
+    const mine = shared;
+    mine.users++;
+    const release = (): void => {
+      if (--mine.users > 0) return;
+      if (clusters.get(key) === mine) clusters.delete(key);
+      void mine.cluster.close();
+    };
+    return { cluster: mine.cluster, release };
+  }
+
+  function nameFor(wanted: string, context: string): string {
+    const existing = controllers.get(wanted)?.snapshot();
+    if (existing === undefined) return wanted;
+    const qualified = `${context}:${wanted}`;
+    if (existing.context !== context && !controllers.has(qualified)) return qualified;
+    throw alreadyConnected(wanted);
+  }
+
+  function alreadyConnected(name: string): BowlineError {
+    const existing = controllers.get(name)?.snapshot();
+    return new BowlineError(
+      'ALREADY_CONNECTED',
+      `${name} is connected already (${existing?.state} since ${existing?.since}).`,
+      { hint: `\`bowline status ${name}\` shows it, \`bowline disconnect ${name}\` ends it.` },
+    );
+  }
+
+  function controllerFor(
+    session: Session,
+    cluster: Cluster,
+    release: () => void,
+    code: AgentCode,
+  ): ConnectionController {
+    if (controllers.has(session.name)) {
+      release();
+      throw alreadyConnected(session.name);
+    }
+    const controller: ConnectionController = new ConnectionController({
+      cluster,
+      session,
+      store,
+      names,
+      code,
+      log: log.child({ session: session.id }),
+      lifetime: signal,
+      onChange: (event, connection) => announce({ event, connection }),
+      onEnd: () => {
+        if (controllers.get(session.name) === controller) controllers.delete(session.name);
+        const last = controller.snapshot();
+        if (last.state === 'failed') {
+          ended.set(session.name, last);
+          setTimeout(() => ended.delete(session.name), failedVisible).unref();
+        }
+        announce({ event: last.state, connection: last, removed: session.name });
+        release();
+      },
+    });
+    controllers.set(session.name, controller);
+    ended.delete(session.name);
+    return controller;
+  }
+
+  async function prepared(
+    request: ConnectRequest,
+    abort: AbortSignal,
+  ): Promise<{ prepared: Prepared; cluster: Cluster; release: () => void; code: AgentCode }> {
+    const code = await options.code();
+    const { cluster, release } = await useCluster(request, abort);
+    try {
+      const settings = { signal: abort, defaultImage: options.defaultImage, code, nameFor };
+      return { prepared: await prepare(cluster, request, settings), cluster, release, code };
+    } catch (error) {
+      release();
+      throw abort.aborted ? new BowlineError('CANCELLED', 'Cancelled; nothing was changed.') : BowlineError.from(error);
+    }
+  }
+
+  function find(name: string): ConnectionController {
+    const exact = controllers.get(name);
+    if (exact !== undefined) return exact;
+    // `stats-api` is enough where only one connection ends so.
+    const bySuffix = [...controllers.values()].filter((controller) => controller.name.endsWith(`/${name}`));
+    if (bySuffix.length === 1) return bySuffix[0]!;
+    throw new BowlineError('CONNECTION_NOT_FOUND', `There is no connection "${name}".`, {
+      hint: didYouMean(name, [...controllers.keys()], 'connections'),
+      details: { alternatives: [...controllers.keys()] },
+    });
+  }
+
+  /** Takes up or undoes a saved session; where that fails (no network yet, a login that is due) it is tried until it can. */
+  async function takeUp(session: Session, stop: AbortSignal): Promise<void> {
+    for (let pause = 1000; ; pause = Math.min(pause * 2, 60_000)) {
+      try {
+        const { cluster, release } = await useCluster(session.request, stop);
+        const controller = controllerFor(session, cluster, release, await options.code());
+        if (session.phase === 'connected') controller.resume();
+        else await controller.undo();
+        return;
+      } catch (error) {
+        stop.throwIfAborted();
+        const { code, message } = BowlineError.from(error);
+        log.error('resume-failed', { connection: session.name, code, reason: message, nextTryMs: pause });
+        await delay(pause, undefined, { signal: stop });
+      }
+    }
+  }
+
+  const manager: ConnectionManager = {
+    list: () => [...[...controllers.values()].map((controller) => controller.snapshot()), ...ended.values()],
+    onChange(listener) {
+      listeners.add(listener);
+      return () => listeners.delete(listener);
+    },
+    async plan(request, abort) {
+      const { prepared: ready, release, code } = await prepared(request, abort);
+      release();
+      const mode = request.names === 'env' ? 'env' : (await names.mode()).mode;
+      return planOf(ready, code, mode);
+    },
+    async connect(request, onProgress, abort) {
+      onProgress({ type: 'step', step: 'check', message: 'looking at the cluster', seconds: 0 });
+      const { prepared: ready, cluster, release, code } = await prepared(request, abort);
+      const controller = controllerFor(ready.session, cluster, release, code);
+      return controller.connect(ready, onProgress, abort);
+    },
+    // Not cancellable on purpose: a release half done helps nobody. The caller may go; it goes on.
+    disconnect: async (name, onProgress) => find(name).disconnect(onProgress),
+    environment: async (name, abort) => find(name).environment(abort),
+    async planRestore(request, abort) {
+      const { cluster, release } = await useCluster(request, abort);
+      try {
+        return await planRestore(cluster, request, held(), abort);
+      } finally {
+        release();
+      }
+    },
+    async restore(request, onProgress, abort) {
+      const { cluster, release } = await useCluster(request, abort);
+      try {
+        return await restoreAll(cluster, request, held(), onProgress, abort);
+      } finally {
+        release();
+      }
+    },
+    async resume(abort) {
+      const stop = AbortSignal.any([abort, signal]);
+      const sessions = await store.load();
+      await Promise.all([...sessions.values()].map((session) => takeUp(session, stop)));
+    },
+    async [Symbol.asyncDispose]() {
+      await Promise.allSettled([...controllers.values()].map((controller) => controller.disconnect(() => undefined)));
+    },
+  };
+
+  /** Sessions that this daemon holds: `restore` leaves them alone. */
+  const held = (): Set<string> => new Set([...controllers.values()].map((controller) => controller.snapshot().id));
+  return manager;
+}

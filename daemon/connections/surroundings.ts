@@ -1,0 +1,72 @@
+/** What stands around a workload and behaves otherwise while it is redirected: said beforehand, changed never. */
+import type { V1Pod } from '@kubernetes/client-node';
+import type { Warning } from '../../api/schema.ts';
+import type { CallOptions, Cluster } from '../cluster/cluster.ts';
+import { horizontalPodAutoscalers, pods } from '../cluster/resources.ts';
+import { sessionLabel } from '../redirect/objects.ts';
+import type { Routes } from '../redirect/routes.ts';
+import { describe, type Workload } from '../redirect/workload.ts';
+
+export function headlessWarnings(routes: Routes): Warning[] {
+  const headless = routes.services
+    .filter(({ service }) => service.spec?.clusterIP === 'None')
+    .map(({ service }) => service.metadata?.name);
+  if (headless.length === 0) return [];
+  return [
+    {
+      code: 'HEADLESS',
+      message: `${headless.join(', ')} ${headless.length === 1 ? 'is' : 'are'} headless: callers come here when they look the name up again; open connections and cached addresses stay with the originals.`,
+    },
+  ];
+}
+
+export async function surroundings(
+  cluster: Cluster,
+  workload: Workload,
+  routes: Routes,
+  call: CallOptions,
+): Promise<Warning[]> {
+  const [scalers, all] = await Promise.all([
+    cluster.list(horizontalPodAutoscalers, { ...call, namespace: workload.namespace }).catch(() => []),
+    routes.services.length === 0 ? [] : cluster.list(pods, { ...call, namespace: workload.namespace }),
+  ]);
+  const warnings: Warning[] = [];
+  const scaler = scalers.find(
+    ({ spec }) => spec?.scaleTargetRef.kind === workload.kind && spec.scaleTargetRef.name === workload.name,
+  );
+  if (scaler !== undefined) {
+    warnings.push({
+      code: 'AUTOSCALER',
+      message: `Autoscaler ${scaler.metadata?.name} averages over the labels of ${describe(workload)} and counts the agent pod too.`,
+    });
+  }
+  for (const { service } of routes.services) {
+    const { name } = service.metadata ?? {};
+    const others = strangers(all, service.spec?.selector ?? {}, workload);
+    if (others.length > 0) {
+      warnings.push({
+        code: 'SERVICE_SHARED',
+        message: `Service ${name} also leads to ${others.slice(0, 3).join(', ')}${others.length > 3 ? ', ...' : ''}: while it is redirected, their share of its traffic comes here too.`,
+      });
+    }
+    if (service.spec?.externalTrafficPolicy === 'Local' || service.spec?.internalTrafficPolicy === 'Local') {
+      warnings.push({
+        code: 'LOCAL_TRAFFIC',
+        message: `Service ${name} keeps traffic on the node where it arrives (trafficPolicy Local): on nodes other than the agent's nobody answers.`,
+      });
+    }
+  }
+  return warnings;
+}
+
+/** Pods that the Service selects and that are not the workload's, nor an agent. */
+function strangers(all: V1Pod[], selector: Record<string, string>, workload: Workload): string[] {
+  const own = new Set(workload.pods.map((pod) => pod.metadata?.uid));
+  return all
+    .filter(
+      ({ metadata }) => metadata?.deletionTimestamp === undefined && metadata?.labels?.[sessionLabel] === undefined,
+    )
+    .filter(({ metadata }) => Object.entries(selector).every(([key, value]) => metadata?.labels?.[key] === value))
+    .filter(({ metadata }) => !own.has(metadata?.uid))
+    .map(({ metadata }) => `pod ${metadata?.name}`);
+}

@@ -1,0 +1,54 @@
+import assert from 'node:assert/strict';
+import { suite, test } from 'node:test';
+import { parse, readProcess } from './process.ts';
+import type { Cluster } from '../cluster/cluster.ts';
+
+const status = (last: string): string =>
+  `Name:\tnode\nUmask:\t0022\nUid:\t1000\t1001\t1000\t1000\nGid:\t2000\t2001\t2000\t2000\n${last}`;
+const environ = 'PATH=/bin\0EMPTY=\0LINES=a\nb=c\nName:\tx\0EQUALS=a=b=c\0';
+const variables = { PATH: '/bin', EMPTY: '', LINES: 'a\nb=c\nName:\tx', EQUALS: 'a=b=c' };
+
+void suite('what a process says of itself', () => {
+  void test('effective user and group, and variables as they are, on older and newer kernels', () => {
+    for (const last of [
+      'nonvoluntary_ctxt_switches:\t9\n',
+      'nonvoluntary_ctxt_switches:\t9\nx86_Thread_features:\t\nx86_Thread_features_locked:\t\n',
+    ])
+      assert.deepEqual(parse(Buffer.from(status(last) + environ), 'process'), {
+        uid: 1001,
+        gid: 2001,
+        variables,
+        source: 'process',
+      });
+  });
+
+  void test('output of something else is not taken', () => {
+    assert.equal(parse(Buffer.from('cat: not found'), 'process'), undefined);
+  });
+
+  void test('the main process first; a command of its own where processes are shared or it may not be read; nothing without cat', async () => {
+    const asked: string[][] = [];
+    const cluster = (may: (command: string) => boolean): Cluster =>
+      ({
+        async exec(_pod: unknown, command: string[]) {
+          asked.push(command);
+          const text = command.join(' ');
+          if (!may(text)) return { stdout: Buffer.alloc(0), stderr: '', exitCode: 126 };
+          const parts = [text.includes('status') ? status('Threads:\t1\n') : '', text.includes('env') ? environ : ''];
+          return { stdout: Buffer.from(parts.join('')), stderr: '', exitCode: 0 };
+        },
+      }) as unknown as Cluster;
+    const pod = { namespace: 'shop', name: 'web', container: 'main' };
+    const sourceOf = async (may: (command: string) => boolean, shared = false) =>
+      (await readProcess(cluster(may), pod, shared, {}))?.source;
+    assert.equal(await sourceOf(() => true), 'process');
+    assert.equal(await sourceOf((command) => !command.includes('/proc/1/')), 'exec');
+    asked.length = 0;
+    assert.equal(await sourceOf(() => true, true), 'exec');
+    assert.deepEqual(
+      asked.filter((command) => command.join().includes('/proc/1/')),
+      [],
+    );
+    assert.equal(await sourceOf(() => false), undefined);
+  });
+});

@@ -1,0 +1,46 @@
+/**
+ * What the container's own process tells of itself: user, group and variables, read from /proc in one exec. The most
+ * faithful source: it has the image's variables and those that an entrypoint exported. Needs `cat` in the image.
+ */
+import type { CallOptions, Cluster } from '../cluster/cluster.ts';
+
+export interface ProcessFacts {
+  uid: number;
+  gid: number;
+  variables: Record<string, string>;
+  source: 'process' | 'exec';
+}
+
+/** `undefined` when the container has no `cat` or `env`, or exec is not allowed. Values stay in memory only. */
+export async function readProcess(
+  cluster: Cluster,
+  pod: { namespace: string; name: string; container: string },
+  sharedProcesses: boolean,
+  options: CallOptions,
+): Promise<ProcessFacts | undefined> {
+  const run = async (command: string[]): Promise<Buffer | undefined> => {
+    const result = await cluster.exec(pod, command, options).catch(() => undefined);
+    options.signal?.throwIfAborted();
+    return result?.exitCode === 0 ? result.stdout : undefined;
+  };
+  // With a shared process namespace, process 1 is the pause process; then the environment of an exec is the next best.
+  const main = sharedProcesses ? undefined : await run(['cat', '/proc/1/status', '/proc/1/environ']);
+  if (main !== undefined) return parse(main, 'process');
+  const [status, variables] = await Promise.all([run(['cat', '/proc/self/status']), run(['env', '-0'])]);
+  if (status === undefined || variables === undefined) return undefined;
+  return parse(Buffer.concat([status, variables]), 'exec');
+}
+
+/** Lines of /proc/PID/status (`Name:<tab>value`; which one is last depends on the kernel), then NAME=value separated by NUL. */
+export function parse(output: Buffer, source: ProcessFacts['source']): ProcessFacts | undefined {
+  const text = output.toString('utf8');
+  const ids = /^Uid:\s+\d+\s+(\d+)[^\n]*\nGid:\s+\d+\s+(\d+)/m.exec(text);
+  if (ids === null) return undefined;
+  const status = /^(?:\w+:\t.*\n)*/.exec(text)?.[0] ?? '';
+  const variables: Record<string, string> = {};
+  for (const entry of text.slice(status.length).split('\0')) {
+    const equals = entry.indexOf('=');
+    if (equals > 0) variables[entry.slice(0, equals)] = entry.slice(equals + 1);
+  }
+  return { uid: Number(ids[1]), gid: Number(ids[2]), variables, source };
+}

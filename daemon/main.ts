@@ -1,0 +1,96 @@
+/**
+ * The daemon: the composition root. Nothing else constructs its parts. Ends with status 0 when another daemon of this
+ * user runs already, so that two starts at once are one.
+ */
+import { join } from 'node:path';
+import { BowlineError, exitStatus } from '../api/errors.ts';
+import { pathsOf, platformFacts } from '../api/paths.ts';
+import { bundleAgent } from '../agent-image/bundle.ts';
+import { connectHelper } from '../helper/client.ts';
+import { openCluster } from './cluster/open.ts';
+import type { PipeKind } from './cluster/pipe.ts';
+import { savedPipeMemory } from './state/pipe-memory.ts';
+import { createPluginCache } from './cluster/config/plugincache.ts';
+import { Session } from './connections/session.ts';
+import { startConnections, type ConnectionsOptions } from './connections/start.ts';
+import { runDaemon, type DaemonOptions } from './daemon.ts';
+import { apiServerProbe } from './doctor/api-server.ts';
+import { helperProbe } from './doctor/helper.ts';
+import { startNames } from './names/manager.ts';
+import { openJsonFile, openJsonFolder } from './state/json-files.ts';
+
+/** What the agent runs on unless a connection says otherwise: any image with Node 24 does. */
+const defaultImage = 'docker.io/library/node:24-slim';
+
+const facts = platformFacts();
+const levels = ['debug', 'info', 'warn', 'error'] as const;
+const logLevel = levels.find((level) => level === facts.env['BOWLINE_LOG_LEVEL']);
+
+const openParts: DaemonOptions['openParts'] = async ({ paths, log, signal }) => {
+  await using undo = new AsyncDisposableStack();
+  const { env, home, uid, platform } = facts;
+  const allocations = await openJsonFile<Record<string, string>>(join(paths.stateFolder, 'addresses.json'), {
+    version: 1,
+    log,
+  });
+  const names = undo.use(
+    await startNames(
+      {
+        connectHelper: (signal) => connectHelper({ uid }, signal),
+        allocationStore: {
+          load: async () => (await allocations.load()) ?? {},
+          save: (value) => allocations.save(value),
+        },
+        log,
+        platform,
+        uid,
+      },
+      signal,
+    ),
+  );
+  const pipes = await savedPipeMemory(
+    await openJsonFile<Record<string, PipeKind>>(join(paths.stateFolder, 'pipes.json'), { version: 1, log }),
+    log,
+  );
+  const shared = { env, home, log, plugins: createPluginCache(), pipes };
+  const open: ConnectionsOptions['openCluster'] = (choice, signal) => openCluster({ ...choice, ...shared }, signal);
+  const store = await openJsonFolder<Session>(paths.sessionsFolder, {
+    version: 1,
+    parse: (value) => Session.parse(value),
+    log,
+  });
+  const manager = await startConnections(
+    { openCluster: open, store, names, code: once(bundleAgent), defaultImage, log },
+    signal,
+  );
+  const kept = undo.move();
+  return {
+    manager,
+    async helper() {
+      const { mode, reason } = await names.mode();
+      return { installed: mode === 'hosts', ...(reason === undefined ? {} : { detail: reason }) };
+    },
+    probes: [helperProbe(names), apiServerProbe(open)],
+    [Symbol.asyncDispose]: () => kept.disposeAsync(),
+  };
+};
+
+/** Makes it at the first call and keeps it; a failure is tried again. */
+function once<T>(make: () => Promise<T>): () => Promise<T> {
+  let made: Promise<T> | undefined;
+  return () => (made ??= make().catch((error: unknown) => ((made = undefined), Promise.reject(error))));
+}
+
+process.umask(0o077);
+process.chdir('/');
+// For this process only; it would reach credential plugins.
+delete process.env['NODE_COMPILE_CACHE'];
+try {
+  await runDaemon({ paths: pathsOf(facts), uid: facts.uid, ...(logLevel && { logLevel }), openParts });
+  process.exit(0);
+} catch (thrown) {
+  const error = BowlineError.from(thrown);
+  const trace = error.category === 'bug' && thrown instanceof Error ? `${thrown.stack}\n` : '';
+  process.stderr.write(`error[${error.code}]: ${error.message}\n${trace}`);
+  process.exit(exitStatus[error.category]);
+}

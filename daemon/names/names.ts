@@ -1,0 +1,36 @@
+/**
+ * Names on the machine, as the connections see them. One `NamesManager` in the daemon owns loopback addresses, listeners
+ * and the desired hosts block; each connection attaches its namespace and a way to dial.
+ */
+import type { NamedService } from '../../api/schema.ts';
+import type { Target, TunnelStream } from '../../tunnel/tunnel.ts';
+import type { Cluster } from '../cluster/cluster.ts';
+
+/** Dials through some live tunnel of the connection; throws DialError EHOSTUNREACH while there is none. */
+export type Dial = (target: Target) => TunnelStream;
+
+export interface NamesScope {
+  cluster: Cluster;
+  /** Its Services get bare names too. */
+  namespace: string;
+  dial: Dial;
+  mode: 'hosts' | 'env';
+  /** Cluster domain, `cluster.local` unless the agent's resolv.conf says otherwise. */
+  clusterDomain: string;
+  /** Ports of this machine that a program of the user is going to listen on: never taken from it, see listeners.ts. */
+  localPorts?: readonly number[];
+  /** Called after each change that was applied. */
+  onChange: () => void;
+}
+
+export interface NamesAttachment extends AsyncDisposable {
+  /** The services of this scope as they answer now. */
+  services(): NamedService[];
+}
+
+export interface NamesManager extends AsyncDisposable {
+  /** `hosts` when the helper answers now, else `env` with the reason. */
+  mode(): Promise<{ mode: 'hosts' | 'env'; reason?: string }>;
+  /** Resolves when the services of the namespace itself answer on the machine (other namespaces may follow). */
+  attach(scope: NamesScope, signal: AbortSignal): Promise<NamesAttachment>;
+}

@@ -1,0 +1,36 @@
+/** Names near to a mistyped one, nearest first, for the hint of a "not found". */
+export function nearest(name: string, candidates: Iterable<string>, count = 3): string[] {
+  return [...new Set(candidates)]
+    .map((candidate) => ({
+      candidate,
+      distance: candidate.includes(name) || name.includes(candidate) ? 1 : editDistance(name, candidate),
+    }))
+    .filter(
+      ({ candidate, distance }) => distance <= Math.max(2, Math.ceil(Math.max(name.length, candidate.length) / 3)),
+    )
+    .sort((a, b) => a.distance - b.distance || a.candidate.localeCompare(b.candidate))
+    .slice(0, count)
+    .map(({ candidate }) => candidate);
+}
+
+/** Levenshtein distance, one row at a time. */
+function editDistance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, index) => index);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j++) {
+      next[j] = Math.min(row[j]! + 1, next[j - 1]! + 1, row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1));
+    }
+    row = next;
+  }
+  return row[b.length]!;
+}
+
+/** `Did you mean a, b?`, or what there is when nothing is near. */
+export function didYouMean(name: string, candidates: string[], what: string): string {
+  const near = nearest(name, candidates);
+  if (near.length > 0) return `Did you mean ${near.join(', ')}?`;
+  if (candidates.length === 0) return `There are no ${what}.`;
+  const shown = [...candidates].sort().slice(0, 10);
+  return `There are these ${what}: ${shown.join(', ')}${candidates.length > shown.length ? ', ...' : ''}.`;
+}

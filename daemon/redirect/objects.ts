@@ -1,0 +1,44 @@
+/**
+ * Names, labels and annotations of everything that Bowline makes in a cluster. Nothing else invents one, so that
+ * `restore` and an administrator find all of it by label.
+ */
+import type { V1ObjectMeta, V1OwnerReference } from '@kubernetes/client-node';
+
+export const managedBy = { 'app.kubernetes.io/managed-by': 'bowline' } as const;
+export const sessionLabel = 'bowline.dev/session';
+/** On a redirected Service: what to put back, as `ServiceOriginal`. */
+export const originalAnnotation = 'bowline.dev/original';
+/** On the session's Lease: who, and what was changed beyond Services, as `SessionRecord`. */
+export const recordAnnotation = 'bowline.dev/record';
+/** The readiness gate of the agent pod. Nobody ever meets it: the pod is an endpoint only where not-ready ones are wanted. */
+export const readinessGate = 'bowline.dev/never-ready';
+/** The field manager of all our writes. */
+export const fieldManager = 'bowline';
+
+export const sessionSelector = (session: string): Record<string, string> => ({ [sessionLabel]: session });
+export const sessionLabels = (session: string): Record<string, string> => ({ ...managedBy, [sessionLabel]: session });
+
+export const originalsServiceName = (session: string): string => `bowline-${session}-originals`;
+export const sessionObjectName = (session: string): string => `bowline-${session}`;
+export const keptPodName = (session: string): string => `bowline-${session}-original-pod`;
+export const codeConfigMapName = (hash: string): string => `bowline-agent-${hash}`;
+
+/** The Lease whose creation decides who redirects a workload: one name per workload, at most 253 characters. */
+export const leaseName = (session: string, workload?: { kind: string; name: string }): string =>
+  workload === undefined
+    ? `bowline-session-${session}`
+    : `bowline-${workload.kind.toLowerCase()}-${workload.name}`.slice(0, 253);
+
+export function metadata(
+  session: string,
+  namespace: string,
+  name: string,
+  owner?: V1OwnerReference,
+): V1ObjectMeta & { name: string; namespace: string } {
+  return {
+    name,
+    namespace,
+    labels: sessionLabels(session),
+    ...(owner === undefined ? {} : { ownerReferences: [owner] }),
+  };
+}

@@ -1,0 +1,133 @@
+/**
+ * The end of a session, from what the cluster itself remembers: used when a connection ends, when a connect fails half
+ * way, when the daemon restarts over a half-done session, and by `restore` from any machine. Each step does nothing where
+ * there is nothing left to do, so it may be run again after a kill at any instant.
+ */
+import { setTimeout as delay } from 'node:timers/promises';
+import type { V1Lease } from '@kubernetes/client-node';
+import type { AgentStatus } from '../../agent-image/contract.ts';
+import type { CallOptions, Cluster } from '../cluster/cluster.ts';
+import { endpointSlices, leases, pods, replicaSets, secrets, services } from '../cluster/resources.ts';
+import { keptPodName, originalsServiceName, sessionLabel, sessionObjectName } from './objects.ts';
+import { readOriginal, readRecord } from './record.ts';
+import { restoreService } from './services.ts';
+import { releaseCode } from './session-objects.ts';
+import { startOriginals } from './stop-original.ts';
+
+export interface ReleaseOptions {
+  session: string;
+  /** Empty where it is known that the Lease is gone. */
+  leaseName: string;
+  namespace: string;
+  /** Milliseconds that open connections may take to finish. */
+  drain: number;
+  /** Milliseconds for stopped originals to become ready again. */
+  patience: number;
+  signal: AbortSignal;
+  /** The live agent, when there is a tunnel to it: told to send new connections to the originals, asked what is open. */
+  agent?: { drain(): Promise<unknown>; status(): Promise<AgentStatus> };
+  onStep: (step: string, message: string) => void;
+}
+
+/** No new connection for this long means that kube-proxy (minSyncPeriod 1 s) leads nobody to the agent any more. */
+const quietFor = 1000;
+const settleFor = 1200;
+
+/** Answers what was put back, in words. */
+export async function releaseSession(cluster: Cluster, options: ReleaseOptions): Promise<string[]> {
+  const { session, namespace, leaseName, signal, onStep } = options;
+  const call: CallOptions = { signal };
+  const done: string[] = [];
+  const found = leaseName === '' ? undefined : await cluster.find(leases, leaseName, namespace, call);
+  // The workload may be another session's by now: its Lease has the same name, and is none of ours.
+  const lease = found?.metadata?.labels?.[sessionLabel] === session ? found : undefined;
+  const record = lease === undefined ? undefined : readRecord(lease);
+  if (record?.stopped !== undefined) {
+    onStep('originals', 'starting the originals again');
+    const started = await startOriginals(cluster, namespace, record, { patience: options.patience, signal });
+    if (started !== undefined) done.push(started);
+  }
+  const redirected = (await cluster.list(services, { ...call, namespace })).filter(
+    (service) => readOriginal(service)?.session === session,
+  );
+  if (redirected.length > 0) {
+    await options.agent?.drain().catch(() => undefined); // without the agent the machine still answers until the tunnel closes
+    onStep('services', `putting back ${redirected.map((service) => service.metadata?.name).join(', ')}`);
+    for (const service of redirected) {
+      const name = service.metadata?.name ?? '';
+      if (await restoreService(cluster, name, namespace, session, call))
+        done.push(`Service ${name} selects its own pods again`);
+    }
+    onStep('drain', 'waiting for open connections');
+    await drained(options);
+  }
+  onStep('remove', 'removing the agent');
+  await removeObjects(cluster, options, lease, done);
+  return done;
+}
+
+async function drained(options: ReleaseOptions): Promise<void> {
+  const started = Date.now();
+  const until = started + options.drain;
+  for (;;) {
+    await delay(100, undefined, { signal: options.signal });
+    if (Date.now() - started < settleFor) continue;
+    if (options.agent === undefined) return;
+    const status = await options.agent.status().catch(() => undefined);
+    if (status === undefined) return; // the agent is gone, and with it what was open
+    if (status.machine + status.originals === 0 && status.quiet >= quietFor) return;
+    if (Date.now() > until) return;
+  }
+}
+
+async function removeObjects(
+  cluster: Cluster,
+  options: ReleaseOptions,
+  lease: V1Lease | undefined,
+  done: string[],
+): Promise<void> {
+  const { session, namespace, signal } = options;
+  const call: CallOptions = { signal };
+  const labelSelector = `${sessionLabel}=${session}`;
+  const removed = await cluster.delete(replicaSets, sessionObjectName(session), namespace, {
+    ...call,
+    propagationPolicy: 'Background',
+  });
+  if (removed) done.push('the agent is removed');
+  const agents = await cluster.list(pods, { ...call, namespace, labelSelector });
+  await Promise.all([
+    ...agents.map((pod) => cluster.delete(pods, pod.metadata?.name ?? '', namespace, call)),
+    cluster.delete(services, originalsServiceName(session), namespace, call),
+    cluster.delete(secrets, sessionObjectName(session), namespace, call),
+    cluster.delete(secrets, keptPodName(session), namespace, call).catch(() => false), // made only for a bare pod; rights may lack
+    lease?.metadata?.uid === undefined ? undefined : releaseCode(cluster, namespace, lease.metadata.uid, call),
+  ]);
+  await gone(cluster, namespace, session, signal);
+  // Last, so that whoever finds a Lease finds a session that is not yet wholly released.
+  if (lease !== undefined) {
+    await cluster.delete(leases, options.leaseName, namespace, {
+      ...call,
+      ...(lease.metadata?.uid === undefined ? {} : { preconditions: { uid: lease.metadata.uid } }),
+    });
+  }
+}
+
+/** Until the agent's pod and the endpoints of the originals' Service are gone too; bounded, the rest is the cluster's own work. */
+async function gone(cluster: Cluster, namespace: string, session: string, signal: AbortSignal): Promise<void> {
+  const until = Date.now() + 15_000;
+  const call: CallOptions = { signal };
+  while (Date.now() < until) {
+    const [left, slices] = await Promise.all([
+      cluster.list(pods, { ...call, namespace, labelSelector: `${sessionLabel}=${session}` }),
+      cluster
+        .list(endpointSlices, {
+          ...call,
+          namespace,
+          labelSelector: `kubernetes.io/service-name=${originalsServiceName(session)}`,
+        })
+        .catch(() => []),
+    ]);
+    if (left.length + slices.length === 0) return;
+    await delay(50, undefined, { signal });
+  }
+}

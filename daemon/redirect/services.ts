@@ -1,0 +1,118 @@
+/**
+ * The redirect of a Service and its reversal: each one JSON patch with preconditions, so it is done whole or not at all,
+ * and never over somebody else's change. The originals' pods and the workload's template are not touched.
+ *
+ * While redirected the Service selects the session's agent and publishes not-ready addresses, because the agent pod is
+ * never Ready (objects.ts, `readinessGate`): so it is an endpoint here and nowhere else, and one patch takes it out.
+ */
+import { isDeepStrictEqual } from 'node:util';
+import type { V1Service } from '@kubernetes/client-node';
+import { BowlineError } from '../../api/errors.ts';
+import type { CallOptions, Cluster, Patch } from '../cluster/cluster.ts';
+import { services } from '../cluster/resources.ts';
+import { putBackManagers } from './managed-fields.ts';
+import { originalAnnotation, sessionLabel, sessionSelector } from './objects.ts';
+import { readOriginal, type ServiceOriginal } from './record.ts';
+import { alreadyRedirectedService } from './refusals.ts';
+
+type Operations = Extract<Patch, { type: 'json' }>['body'];
+const annotationPath = `/metadata/annotations/${originalAnnotation.replace('~', '~0').replace('/', '~1')}`;
+
+export function redirectPatch(service: V1Service, session: string): Operations {
+  const { metadata, spec } = service;
+  const original: ServiceOriginal = {
+    session,
+    selector: spec?.selector ?? {},
+    ...(spec?.publishNotReadyAddresses === undefined
+      ? {}
+      : { publishNotReadyAddresses: spec.publishNotReadyAddresses }),
+    ...(metadata?.managedFields === undefined ? {} : { managedFields: metadata.managedFields }),
+  };
+  return [
+    // Selector, annotations and field owners are those that the original remembers.
+    { op: 'test', path: '/metadata/resourceVersion', value: metadata?.resourceVersion },
+    ...(metadata?.annotations === undefined ? [{ op: 'add' as const, path: '/metadata/annotations', value: {} }] : []),
+    { op: 'add', path: annotationPath, value: JSON.stringify(original) },
+    { op: 'add', path: '/spec/publishNotReadyAddresses', value: true },
+    { op: 'replace', path: '/spec/selector', value: sessionSelector(session) },
+  ];
+}
+
+/** Redirects one Service. Reads it anew once when it changed between look and patch. */
+export async function redirectService(
+  cluster: Cluster,
+  service: V1Service,
+  session: string,
+  options: CallOptions,
+): Promise<void> {
+  const { name = '', namespace = '' } = service.metadata ?? {};
+  for (let current = service, attempt = 0; ; attempt++) {
+    try {
+      await cluster.patch(services, name, namespace, { type: 'json', body: redirectPatch(current, session) }, options);
+      return;
+    } catch (error) {
+      current = await cluster.get(services, name, namespace, options);
+      const other = readOriginal(current);
+      if (other !== undefined && other.session !== session) throw alreadyRedirectedService(current, other.session);
+      if (other !== undefined) return; // our own patch had arrived, its answer had not
+      const changed = !isDeepStrictEqual(current.spec?.selector, service.spec?.selector);
+      if (changed) {
+        throw new BowlineError(
+          'CHANGED_MEANWHILE',
+          `The selector of Service ${name} in namespace ${namespace} changed while it was being redirected.`,
+          {
+            hint: 'Run the command again.',
+            cause: error,
+          },
+        );
+      }
+      if (attempt >= 3) throw error;
+    }
+  }
+}
+
+/**
+ * Puts a Service back as it was before `session`. Where somebody set another selector meanwhile, theirs stays and only
+ * what is ours goes. Answers whether there was anything of ours.
+ */
+export async function restoreService(
+  cluster: Cluster,
+  name: string,
+  namespace: string,
+  session: string,
+  options: CallOptions,
+): Promise<boolean> {
+  for (let attempt = 0; ; attempt++) {
+    const current = await cluster.find(services, name, namespace, options);
+    const original = current === undefined ? undefined : readOriginal(current);
+    if (current === undefined || original?.session !== session) return false;
+    try {
+      await cluster.patch(services, name, namespace, { type: 'json', body: restorePatch(current, original) }, options);
+      if (original.managedFields !== undefined) {
+        await putBackManagers(cluster, services, name, namespace, original.managedFields, options);
+      }
+      return true;
+    } catch (error) {
+      if (attempt >= 3) throw error;
+    }
+  }
+}
+
+export function restorePatch(current: V1Service, original: ServiceOriginal): Operations {
+  const { [sessionLabel]: ours, ...theirs } = current.spec?.selector ?? {};
+  // An `apply` of the workload's own manifest meanwhile adds its selector to ours: then theirs alone is what they want.
+  const selector = Object.keys(theirs).length === 0 ? original.selector : theirs;
+  return [
+    { op: 'test', path: annotationPath, value: current.metadata?.annotations?.[originalAnnotation] },
+    { op: 'remove', path: annotationPath },
+    ...(current.spec?.publishNotReadyAddresses === true && original.publishNotReadyAddresses !== true
+      ? [{ op: 'remove' as const, path: '/spec/publishNotReadyAddresses' }]
+      : []),
+    ...(ours === original.session
+      ? [
+          { op: 'test' as const, path: '/spec/selector', value: current.spec?.selector },
+          { op: 'replace' as const, path: '/spec/selector', value: selector },
+        ]
+      : []),
+  ];
+}

@@ -1,0 +1,250 @@
+/**
+ * The objects of one session in the cluster. The Lease comes first (its creation decides who has the workload) and owns
+ * the rest, so that nothing outlives it even when our own cleaning never comes.
+ */
+import type {
+  V1ConfigMap,
+  V1Lease,
+  V1OwnerReference,
+  V1PodTemplateSpec,
+  V1ReplicaSet,
+  V1Secret,
+  V1Service,
+} from '@kubernetes/client-node';
+import type { AgentSession } from '../../agent-image/contract.ts';
+import { BowlineError } from '../../api/errors.ts';
+import type { CallOptions, Cluster } from '../cluster/cluster.ts';
+import { configMaps, leases, replicaSets, secrets, services } from '../cluster/resources.ts';
+import type { SessionCredentials } from './credentials.ts';
+import {
+  codeConfigMapName,
+  managedBy,
+  metadata,
+  originalsServiceName,
+  recordAnnotation,
+  sessionLabel,
+  sessionObjectName,
+  sessionSelector,
+} from './objects.ts';
+import { alreadyRedirected, type SessionRecord } from './record.ts';
+import type { Routes } from './routes.ts';
+
+/** Seconds without renewal after which a session counts as gone. */
+export const leaseSeconds = 60;
+
+export interface AgentCode {
+  code: string;
+  hash: string;
+}
+
+/** MicroTime of the Kubernetes API: RFC 3339 with six digits. The declared type is what a client would parse it into. */
+export const microTime = (date: Date): Date => date.toISOString().replace('Z', '000Z') as unknown as Date;
+
+export function leaseObject(namespace: string, name: string, record: SessionRecord): V1Lease {
+  const now = microTime(new Date(record.since));
+  return {
+    apiVersion: 'coordination.k8s.io/v1',
+    kind: 'Lease',
+    metadata: {
+      ...metadata(record.session, namespace, name),
+      annotations: { [recordAnnotation]: JSON.stringify(record) },
+    },
+    spec: {
+      holderIdentity: `${record.owner}/${record.session}`,
+      leaseDurationSeconds: leaseSeconds,
+      acquireTime: now,
+      renewTime: now,
+    },
+  };
+}
+
+export async function createLease(
+  cluster: Cluster,
+  lease: V1Lease,
+  workload: { kind: string; name: string } | undefined,
+  options: CallOptions,
+): Promise<V1OwnerReference> {
+  const { name = '', namespace = '' } = lease.metadata ?? {};
+  let made: V1Lease;
+  try {
+    made = await cluster.create(leases, lease, options);
+  } catch (error) {
+    const holder = await cluster.find(leases, name, namespace, options);
+    if (holder === undefined || workload === undefined) throw error;
+    const session = lease.metadata?.labels?.[sessionLabel];
+    if (holder.metadata?.labels?.[sessionLabel] !== session) throw alreadyRedirected(workload, namespace, holder);
+    made = holder; // our own: it was made, only the answer was lost
+  }
+  return { apiVersion: 'coordination.k8s.io/v1', kind: 'Lease', name, uid: made.metadata?.uid ?? '' };
+}
+
+/** The way to the originals: their selector, and every TCP and UDP port of the agent under its own number. */
+export function originalsService(
+  session: string,
+  namespace: string,
+  selector: Record<string, string>,
+  routes: Routes,
+  owner?: V1OwnerReference,
+): V1Service {
+  return {
+    apiVersion: 'v1',
+    kind: 'Service',
+    metadata: metadata(session, namespace, originalsServiceName(session), owner),
+    spec: {
+      selector,
+      ports: routes.agentPorts.map(({ port, protocol }) => ({
+        name: `${protocol.toLowerCase()}-${port}`,
+        port,
+        targetPort: port,
+        protocol,
+      })),
+    },
+  };
+}
+
+export function sessionSecret(
+  session: string,
+  namespace: string,
+  credentials: SessionCredentials,
+  agent: AgentSession,
+  owner?: V1OwnerReference,
+): V1Secret {
+  return {
+    apiVersion: 'v1',
+    kind: 'Secret',
+    metadata: metadata(session, namespace, sessionObjectName(session), owner),
+    type: 'Opaque',
+    stringData: {
+      'agent.key': credentials.agentKey,
+      'agent.crt': credentials.agentCert,
+      'daemon.crt': credentials.daemonCert,
+      'session.json': JSON.stringify(agent),
+    },
+  };
+}
+
+/** One pod. A ReplicaSet of ours, so that the clone has a controller and no other adopts it, and comes back on any node. */
+export function agentReplicaSet(
+  session: string,
+  namespace: string,
+  template: V1PodTemplateSpec,
+  owner?: V1OwnerReference,
+): V1ReplicaSet {
+  return {
+    apiVersion: 'apps/v1',
+    kind: 'ReplicaSet',
+    metadata: metadata(session, namespace, sessionObjectName(session), owner),
+    spec: { replicas: 1, selector: { matchLabels: sessionSelector(session) }, template },
+  };
+}
+
+export function codeConfigMap(namespace: string, agent: AgentCode, owner: V1OwnerReference | undefined): V1ConfigMap {
+  return {
+    apiVersion: 'v1',
+    kind: 'ConfigMap',
+    metadata: {
+      name: codeConfigMapName(agent.hash),
+      namespace,
+      labels: { ...managedBy },
+      ...(owner === undefined ? {} : { ownerReferences: [owner] }),
+    },
+    immutable: true,
+    data: { 'agent.mjs': agent.code },
+  };
+}
+
+/**
+ * The ConfigMap with the agent's code, shared by the sessions of a namespace: each one adds itself as an owner, so it
+ * lives as long as the last. Content-addressed and immutable, but anybody with rights may have made it: it is compared.
+ */
+export async function ensureCode(
+  cluster: Cluster,
+  namespace: string,
+  agent: AgentCode,
+  owner: V1OwnerReference,
+  options: CallOptions,
+): Promise<void> {
+  const name = codeConfigMapName(agent.hash);
+  for (let attempt = 0; ; attempt++) {
+    const existing = await cluster.find(configMaps, name, namespace, options);
+    if (existing !== undefined && (existing.data?.['agent.mjs'] !== agent.code || existing.immutable !== true)) {
+      throw new BowlineError(
+        'CHANGED_MEANWHILE',
+        `ConfigMap ${name} in namespace ${namespace} does not hold the agent that belongs to its name.`,
+        {
+          hint: `Somebody else made or changed it. Look at it, then \`kubectl delete configmap ${name} -n ${namespace}\`.`,
+        },
+      );
+    }
+    try {
+      if (existing === undefined) {
+        await cluster.create(configMaps, codeConfigMap(namespace, agent, owner), options);
+        return;
+      }
+      const owners = existing.metadata?.ownerReferences ?? [];
+      await cluster.patch(
+        configMaps,
+        name,
+        namespace,
+        {
+          type: 'json',
+          body: [
+            { op: 'test', path: '/metadata/resourceVersion', value: existing.metadata?.resourceVersion },
+            { op: 'add', path: '/metadata/ownerReferences', value: [...owners, owner] },
+          ],
+        },
+        options,
+      );
+      return;
+    } catch (error) {
+      if (attempt >= 5) throw error; // another session made or changed it at the same moment
+    }
+  }
+}
+
+/** Takes this session off the shared ConfigMaps, and deletes those that no other session owns. */
+export async function releaseCode(
+  cluster: Cluster,
+  namespace: string,
+  ownerUid: string,
+  options: CallOptions,
+): Promise<void> {
+  const all = await cluster.list(configMaps, {
+    ...options,
+    namespace,
+    labelSelector: 'app.kubernetes.io/managed-by=bowline',
+  });
+  for (const map of all) {
+    const owners = map.metadata?.ownerReferences ?? [];
+    if (!owners.some((owner) => owner.uid === ownerUid)) continue;
+    const others = owners.filter((owner) => owner.uid !== ownerUid);
+    const { name = '', resourceVersion = '' } = map.metadata ?? {};
+    if (others.length === 0) {
+      // A session that takes it up at this moment changes the version: then it stays, and the garbage collector decides.
+      await cluster
+        .delete(configMaps, name, namespace, { ...options, preconditions: { resourceVersion } })
+        .catch(() => false);
+      continue;
+    }
+    const body = [
+      { op: 'test' as const, path: '/metadata/resourceVersion', value: resourceVersion },
+      { op: 'replace' as const, path: '/metadata/ownerReferences', value: others },
+    ];
+    await cluster.patch(configMaps, name, namespace, { type: 'json', body }, options).catch(() => undefined); // the owner's end does the same
+  }
+}
+
+export async function createOriginalsService(
+  cluster: Cluster,
+  service: V1Service,
+  options: CallOptions,
+): Promise<string> {
+  const made = await cluster.create(services, service, options);
+  return made.spec?.clusterIP ?? '';
+}
+
+export const createSecret = async (cluster: Cluster, secret: V1Secret, options: CallOptions): Promise<void> =>
+  void (await cluster.create(secrets, secret, options));
+
+export const createReplicaSet = async (cluster: Cluster, set: V1ReplicaSet, options: CallOptions): Promise<void> =>
+  void (await cluster.create(replicaSets, set, options));

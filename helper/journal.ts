@@ -1,0 +1,90 @@
+/**
+ * The helper's journal and audit: one NDJSON line before each change (synced, so that it is there after a crash) and one
+ * after it. Lies in a folder that only root may read and write. Holds names, addresses and counts, no data of users.
+ */
+import { closeSync, constants, fstatSync, fsyncSync, openSync, readFileSync, renameSync, writeSync } from 'node:fs';
+
+export interface JournalLine {
+  at: string;
+  seq: number;
+  phase: 'begin' | 'done' | 'failed' | 'note';
+  operation: string;
+  [fact: string]: unknown;
+}
+
+const rotateAt = 1024 * 1024;
+
+export class Journal {
+  readonly #path: string;
+  readonly #now: () => Date;
+  #seq = 0;
+
+  constructor(path: string, now: () => Date) {
+    this.#path = path;
+    this.#now = now;
+  }
+
+  /** The change that a killed helper had begun and not finished. */
+  unfinished(): JournalLine | undefined {
+    let last: JournalLine | undefined;
+    for (const line of this.#lines()) {
+      if (line.phase === 'begin') last = line;
+      else if (line.phase !== 'note' && line.seq === last?.seq) last = undefined;
+    }
+    return last;
+  }
+
+  note(operation: string, facts: Record<string, unknown> = {}): void {
+    this.#append({ phase: 'note', operation, seq: this.#seq, ...facts }, false);
+  }
+
+  /** Runs `change` between its two lines. */
+  around<T>(
+    operation: string,
+    facts: Record<string, unknown>,
+    change: () => { result: T; facts?: Record<string, unknown> },
+  ): T {
+    this.#seq += 1;
+    const seq = this.#seq;
+    this.#append({ phase: 'begin', operation, seq, ...facts }, true);
+    try {
+      const { result, facts: outcome } = change();
+      this.#append({ phase: 'done', operation, seq, ...outcome }, false);
+      return result;
+    } catch (error) {
+      this.#append(
+        { phase: 'failed', operation, seq, reason: error instanceof Error ? error.message : String(error) },
+        false,
+      );
+      throw error;
+    }
+  }
+
+  #append(line: Omit<JournalLine, 'at'>, sync: boolean): void {
+    const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_APPEND | constants.O_NOFOLLOW;
+    const file = openSync(this.#path, flags, 0o600);
+    try {
+      writeSync(file, `${JSON.stringify({ at: this.#now().toISOString(), ...line })}\n`);
+      if (sync) fsyncSync(file);
+      if (fstatSync(file).size > rotateAt && line['phase'] !== 'begin') renameSync(this.#path, `${this.#path}.1`);
+    } finally {
+      closeSync(file);
+    }
+  }
+
+  #lines(): JournalLine[] {
+    let content: string;
+    try {
+      content = readFileSync(this.#path, 'utf8');
+    } catch {
+      return [];
+    }
+    return content.split('\n').flatMap((line) => {
+      try {
+        return [JSON.parse(line) as JournalLine];
+      } catch {
+        return []; // the last line of a killed helper may be cut off
+      }
+    });
+  }
+}

@@ -1,0 +1,63 @@
+// Sends RATE requests a second to each of TARGETS (JSON: {name: url}), each on a connection of its own, and keeps what came
+// of every one. GET /records?since=N gives them as JSON: [{n, target, at, ms, by?, error?}]. Time never waits for an answer.
+import { createServer, request as httpRequest } from 'node:http';
+
+const targets = Object.entries(JSON.parse(process.env.TARGETS));
+const interval = 1000 / Number(process.env.RATE);
+const timeout = Number(process.env.TIMEOUT ?? 15_000);
+const records = [];
+let sent = 0;
+
+function send(target, url) {
+  sent += 1;
+  const at = Date.now();
+  const began = performance.now();
+  const finish = (result) => {
+    if (finish.done) return;
+    finish.done = true;
+    records.push({ n: records.length, target, at, ms: Math.round(performance.now() - began), ...result });
+  };
+  const request = httpRequest(url, { agent: false, timeout, headers: { connection: 'close' } }, (response) => {
+    const chunks = [];
+    response.on('data', (chunk) => chunks.push(chunk));
+    response.on('error', (error) => finish({ error: error.code ?? error.message }));
+    response.on('close', () => response.complete || finish({ error: 'answer cut off' }));
+    response.on('end', () => {
+      const text = Buffer.concat(chunks).toString();
+      if (response.statusCode !== 200) return finish({ error: `status ${response.statusCode}: ${text.slice(0, 200)}` });
+      try {
+        const body = JSON.parse(text);
+        finish({ by: body.by ?? body.servedBy ?? 'unknown' });
+      } catch {
+        finish({ error: `not JSON: ${text.slice(0, 200)}` });
+      }
+    });
+  });
+  request.on('timeout', () => request.destroy(new Error(`no answer in ${timeout} ms`)));
+  request.on('error', (error) => finish({ error: error.code ?? error.message }));
+  request.end();
+}
+
+// From the clock and not by counting ticks, so that a tick that comes late makes up for what it missed.
+const began = performance.now();
+let ticks = 0;
+const timer = setInterval(() => {
+  while (ticks * interval <= performance.now() - began) {
+    ticks += 1;
+    for (const [name, url] of targets) send(name, url);
+  }
+}, interval / 2);
+
+const server = createServer((request, response) => {
+  const url = new URL(request.url, 'http://load');
+  if (url.pathname === '/stop') clearInterval(timer);
+  const since = Number(url.searchParams.get('since') ?? 0);
+  response.setHeader('content-type', 'application/json');
+  response.end(JSON.stringify({ sent, open: sent - records.length, records: records.slice(since) }));
+});
+server.listen(8080);
+process.once('SIGTERM', () => {
+  clearInterval(timer);
+  server.close();
+  server.closeAllConnections();
+});

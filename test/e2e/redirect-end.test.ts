@@ -1,0 +1,256 @@
+/** How a connection ends other than by disconnect: an abort at each step, a daemon that was killed, somebody else's hand. */
+import assert from 'node:assert/strict';
+import { after, before as beforeAll, suite, test } from 'node:test';
+import type { Connection } from '../../api/schema.ts';
+import { leases, services } from '../../daemon/cluster/resources.ts';
+import type { TestNamespace } from '../cluster/namespace.ts';
+import {
+  ask,
+  assertAsBefore,
+  assertNoSession,
+  before,
+  container,
+  deploy,
+  fails,
+  podSpec,
+  service,
+  startDaemon,
+  startProgram,
+  startRelay,
+  stateFolder,
+  testCluster,
+  workload,
+  type TestDaemon,
+} from './redirect-testbed.ts';
+
+let daemon: TestDaemon;
+
+beforeAll(async () => {
+  daemon = await startDaemon(await testCluster());
+});
+after(() => daemon[Symbol.asyncDispose]());
+
+const web = [{ name: 'http', port: 80, targetPort: 'http' }];
+const never = new AbortController().signal;
+
+const deployWeb = (labels: Record<string, string> = {}): Promise<TestNamespace> =>
+  deploy(daemon, {
+    objects: [workload('Deployment', 'web', podSpec([container(daemon.test)])), service('web', 'web', web)],
+    ready: ['deploy/web'],
+    urls: ['web'],
+    labels,
+  });
+
+/** The state of a connection, followed as clients do. */
+async function reaches(
+  of: TestDaemon,
+  name: string,
+  accept: (connection: Connection | undefined) => boolean,
+): Promise<Connection | undefined> {
+  const look = (): Connection | undefined => of.manager.list().find((each) => each.name === name);
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  const late = AbortSignal.timeout(30_000);
+  late.addEventListener('abort', () =>
+    reject(new Error(`${name} is ${JSON.stringify(look()?.state)}: ${look()?.reason}`)),
+  );
+  const unsubscribe = of.manager.onChange(() => accept(look()) && resolve());
+  if (accept(look())) resolve();
+  await promise.finally(unsubscribe);
+  return look();
+}
+
+void suite('the end of a redirect', { concurrency: 3, timeout: 175_000 }, () => {
+  void test('an abort at each step leaves nothing behind', async () => {
+    await using namespace = await deployWeb();
+    await using program = await startProgram();
+    const was = await before(namespace);
+    const steps = ['check', 'lease', 'agent', 'tunnel', 'redirect', 'proof', 'stop', 'names', 'done'];
+    const reached = new Set<string>();
+    for (const last of steps) {
+      const abort = new AbortController();
+      const connecting = daemon.connect(
+        {
+          namespace: namespace.name,
+          target: 'deploy/web',
+          ports: [{ local: program.port, remote: 8080 }],
+          stopOriginal: last === 'stop',
+          drainSeconds: 0,
+        },
+        abort.signal,
+        (step) => {
+          reached.add(step);
+          if (step === last) abort.abort();
+        },
+      );
+      // Whoever hears `done` is connected already.
+      if (last === 'done') await daemon.disconnect((await connecting).name);
+      else
+        await fails(connecting, 'CANCELLED', last === 'check' ? /nothing was changed/ : /everything was put back/, /^/);
+      await assertNoSession(namespace);
+      assert.match((await namespace.waitFor('the original', () => ask(daemon, namespace, 'web'))).by, /^web-/, last);
+      assert.deepEqual(
+        daemon.manager.list().filter((each) => each.namespace === namespace.name && each.state !== 'failed'),
+        [],
+        last,
+      );
+    }
+    assert.deepEqual(
+      steps.filter((step) => !reached.has(step)),
+      [],
+    );
+    await assertAsBefore(namespace, was, { names: /^(Pod\/web-|EndpointSlice\/|Endpoints\/)/ });
+  });
+
+  void test('disconnect while connecting undoes it too', async () => {
+    await using namespace = await deployWeb();
+    const was = await before(namespace);
+    let ended: Promise<unknown> | undefined;
+    const connecting = daemon.connect({ namespace: namespace.name, target: 'deploy/web' }, never, (step) => {
+      if (step === 'redirect') ended = daemon.disconnect(`${namespace.name}/web`).catch(() => undefined);
+    });
+    await fails(connecting, 'CANCELLED', /being disconnected/, /^/);
+    await ended;
+    await assertNoSession(namespace);
+    await assertAsBefore(namespace, was);
+  });
+
+  void test('a daemon that starts again takes up what was connected and undoes what was half done', async () => {
+    await using namespace = await deployWeb();
+    await using program = await startProgram();
+    await using folder = await stateFolder();
+    const was = await before(namespace);
+    const first = await startDaemon(daemon.test, { stateFolder: folder.path });
+    const request = { namespace: namespace.name, target: 'deploy/web', ports: [{ local: program.port, remote: 8080 }] };
+    const connection = await first.connect(request);
+    await fails(
+      daemon.connect(request),
+      'ALREADY_REDIRECTED',
+      /already redirected by .+@.+ since 2/,
+      /disconnect.+restore/s,
+    );
+    await first.crash();
+    {
+      await using second = await startDaemon(daemon.test, { stateFolder: folder.path });
+      await second.manager.resume(never);
+      await reaches(second, connection.name, (each) => each?.state === 'connected');
+      assert.equal((await ask(daemon, namespace, 'web')).by, 'machine');
+      const environment = await second.manager.environment(connection.name, never);
+      assert.equal(environment.variables['CONTAINER'], 'main');
+      assert.equal(environment.source, 'process');
+      await second.disconnect(connection.name);
+    }
+    assert.match((await ask(daemon, namespace, 'web')).by, /^web-/);
+    await assertNoSession(namespace);
+    await assertAsBefore(namespace, was);
+  });
+
+  void test('a session that is gone from the cluster ends with the reason; nothing is left, and a new one may follow', async () => {
+    await using namespace = await deployWeb();
+    await using program = await startProgram();
+    const was = await before(namespace);
+    const request = { namespace: namespace.name, target: 'deploy/web', ports: [{ local: program.port, remote: 8080 }] };
+    const connection = await daemon.connect(request);
+    const plan = await daemon.manager.planRestore(
+      { kubeconfig: daemon.test.kubeconfig, namespace: namespace.name, all: true, dryRun: true },
+      never,
+    );
+    assert.deepEqual(plan.actions, [], 'its own daemon holds it');
+
+    await using other = await startDaemon(daemon.test);
+    const done = await other.manager.restore(
+      { kubeconfig: daemon.test.kubeconfig, namespace: namespace.name, all: true, dryRun: false },
+      () => undefined,
+      never,
+    );
+    assert.match(done.join('; '), /Service web selects its own pods again/);
+    const failed = await reaches(daemon, connection.name, (each) => each?.state === 'failed');
+    assert.equal(failed?.error?.code, 'CONNECTION_NOT_FOUND');
+    assert.match(failed.error.message, /restored from elsewhere/);
+    await assertNoSession(namespace);
+
+    const again = await daemon.connect(request);
+    assert.equal((await ask(daemon, namespace, 'web')).by, 'machine');
+    await daemon.disconnect(again.name);
+    await assertNoSession(namespace);
+    await assertAsBefore(namespace, was);
+  });
+
+  void test('somebody else puts the selector back: said with his name; his selector stays', async () => {
+    await using namespace = await deployWeb();
+    await using program = await startProgram();
+    const connection = await daemon.connect({
+      namespace: namespace.name,
+      target: 'deploy/web',
+      ports: [{ local: program.port, remote: 8080 }],
+    });
+    const leads = async (selector: object): Promise<unknown> =>
+      namespace.kubectl([
+        'patch',
+        'service',
+        'web',
+        '--type=json',
+        '--field-manager=gitops',
+        '-p',
+        JSON.stringify([{ op: 'replace', path: '/spec/selector', value: selector }]),
+      ]);
+    await leads({ app: 'web' });
+    const doubted = await reaches(daemon, connection.name, (each) => each?.state === 'reconnecting');
+    assert.match(doubted?.reason ?? '', /Service web .+ was led back to its own pods by gitops/);
+    await leads({ app: 'web', tier: 'test' });
+    await daemon.disconnect(connection.name);
+    const { spec } = await daemon.cluster.get(services, 'web', namespace.name);
+    assert.deepEqual(spec?.selector, { app: 'web', tier: 'test' });
+    await assertNoSession(namespace);
+  });
+
+  void test('a Lease that somebody deleted: restore still finds the Service that leads nowhere', async () => {
+    await using namespace = await deployWeb();
+    await using program = await startProgram();
+    await using folder = await stateFolder();
+    const was = await before(namespace);
+    const first = await startDaemon(daemon.test, { stateFolder: folder.path });
+    const request = { namespace: namespace.name, target: 'deploy/web', ports: [{ local: program.port, remote: 8080 }] };
+    await first.connect(request);
+    await first.crash();
+    await daemon.cluster.delete(leases, 'bowline-deployment-web', namespace.name);
+    await namespace.waitFor(
+      'the garbage collector',
+      async () => (await namespace.kubectl(['get', 'pods', '-l', 'bowline.dev/session', '-o', 'name'])) === '',
+    );
+    await daemon.manager.restore(
+      { kubeconfig: daemon.test.kubeconfig, namespace: namespace.name, all: false, dryRun: false },
+      () => undefined,
+      never,
+    );
+    assert.match((await namespace.waitFor('the original', () => ask(daemon, namespace, 'web'))).by, /^web-/);
+    await assertNoSession(namespace);
+    await assertAsBefore(namespace, was);
+  });
+
+  void test('a slow API server is waited for; one that stops answering is not waited for for ever, and undone later', async () => {
+    await using namespace = await deployWeb();
+    await using program = await startProgram();
+    await using folder = await stateFolder();
+    await using relay = await startRelay(daemon.test, folder.path, 60);
+    const was = await before(namespace);
+    const request = { namespace: namespace.name, target: 'deploy/web', ports: [{ local: program.port, remote: 8080 }] };
+    {
+      await using slow = await startDaemon(daemon.test, { kubeconfig: relay.kubeconfig });
+      const connection = await slow.connect(request);
+      assert.equal((await ask(daemon, namespace, 'web')).by, 'machine');
+      await slow.disconnect(connection.name);
+      await assertNoSession(namespace);
+    }
+    const stuck = await startDaemon(daemon.test, { kubeconfig: relay.kubeconfig, stateFolder: folder.path });
+    const began = performance.now();
+    const connecting = stuck.connect(request, never, (step) => step === 'tunnel' && relay.freeze(true));
+    await fails(connecting, 'API_UNREACHABLE', /could not be released/, /bowline restore/);
+    assert.ok(performance.now() - began < 60_000);
+    await stuck.crash();
+    relay.freeze(false);
+    await using next = await startDaemon(daemon.test, { kubeconfig: relay.kubeconfig, stateFolder: folder.path });
+    await next.manager.resume(never);
+    await assertNoSession(namespace);
+    await assertAsBefore(namespace, was);
+  });
+});
