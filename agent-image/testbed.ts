@@ -31,9 +31,9 @@ export interface RunningAgent extends AsyncDisposable {
 
 let block = process.pid % 250;
 
-/** Addresses of one test: nobody else on this machine listens there. */
+/** Addresses of one test: nobody else on this machine listens there. Block 0 is never given out: tests have fixed addresses in it. */
 export function ownAddresses(): { agent: string; originals: string } {
-  block = (block + 1) % 250;
+  block = 1 + (block % 250);
   const prefix = `127.77.${block}`;
   return { agent: `${prefix}.1`, originals: `${prefix}.2` };
 }

@@ -2,6 +2,7 @@
 # Runs a TypeScript program of this checkout on the project's own Node 24, and brings the dependencies first when they
 # are missing or older than package-lock.json. Usage: sh setup/node.sh PROGRAM.ts [ARGUMENTS...]
 set -eu
+: "${1:?usage: sh setup/node.sh PROGRAM.ts [ARGUMENTS...]}"
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 node="$root/node_modules/.bin/node"
 stamp="$root/node_modules/.bowline-installed"

@@ -14,7 +14,10 @@ const nodeProgram = process.execPath;
 
 export const nodeLayer: Layer = {
   name: 'node',
-  inputs: [1, fingerprint([nodeProgram, '/bin/busybox'])],
+  // When it is asked for: on a new machine busybox is installed after this file is loaded.
+  get inputs() {
+    return [1, fingerprint([nodeProgram, '/bin/busybox'])];
+  },
   async fill(root) {
     addBase(root, { node: 1000 });
     await addProgram(root, nodeProgram, 'usr/local/bin/node');
