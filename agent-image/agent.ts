@@ -14,6 +14,7 @@ import { log, reasonOf } from './log.ts';
 import { Probes } from './probe.ts';
 import type { Routing } from './route.ts';
 import { readSession } from './session.ts';
+import { answerStreams } from './streams.ts';
 import { Traffic } from './traffic.ts';
 import { InboundTunnels } from './tunnels.ts';
 import { startUdp } from './udp.ts';
@@ -40,6 +41,7 @@ async function main(): Promise<void> {
   const probes = new Probes(tunnels);
   const routing: Routing = { tunnels, traffic, originals, drained: false };
   const call = answerCalls(routing, probes);
+  const open = answerStreams();
 
   const control = await startControl({
     port: session.controlPort,
@@ -47,7 +49,9 @@ async function main(): Promise<void> {
     async onPipe(purpose, pipe) {
       try {
         const tunnel =
-          purpose === 'inbound' ? await serveInbound(pipe, identity) : await serveOutbound(pipe, identity, { call });
+          purpose === 'inbound'
+            ? await serveInbound(pipe, identity)
+            : await serveOutbound(pipe, identity, { call, open });
         if (purpose === 'inbound') tunnels.add(tunnel as Awaited<ReturnType<typeof serveInbound>>);
         log('tunnel opened', { purpose });
         void tunnel.closed.then((reason) => log('tunnel ended', { purpose, reason }));

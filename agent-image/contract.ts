@@ -58,6 +58,10 @@ export interface AgentCalls {
   resolve: { request: { name: string }; answer: { addresses: string[]; search: string[] } };
 }
 
+/** Streams, opened through the outbound tunnel (`OutboundTunnel.open`): the request of each name. */
+// oxlint-disable-next-line typescript/no-empty-interface -- names are added as features need them
+export interface AgentStreams {}
+
 export interface AgentStatus {
   /** Connections open at this moment, by where they go. */
   machine: number;

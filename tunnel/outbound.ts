@@ -7,6 +7,8 @@ import { answerCall, requestCall } from './call.ts';
 import type { AnswerCall } from './call.ts';
 import { dialTcp, toDialError } from './dial.ts';
 import { startAnswerer, startRequester } from './lifetime.ts';
+import { answerOpen, isOpen, requestOpen } from './open.ts';
+import type { AnswerOpen } from './open.ts';
 import { secureClient, secureServer } from './secure.ts';
 import { splice } from './splice.ts';
 import { answerEstablished, answerRefused, requestStream, resetLikeTcp } from './stream.ts';
@@ -30,6 +32,7 @@ export async function openOutbound(
     connect: ({ host, port }: Target) =>
       requestStream(lifetime, { ':authority': isIPv6(host) ? `[${host}]:${port}` : `${host}:${port}` }),
     call: (name: string, body: unknown, callSignal?: AbortSignal) => requestCall(lifetime, name, body, callSignal),
+    open: (name: string, body: unknown, openSignal?: AbortSignal) => requestOpen(lifetime, name, body, openSignal),
   });
 }
 
@@ -37,6 +40,8 @@ export interface ServeOutboundOptions {
   /** Rejects with DialError; default: TCP. Aborted when the asker has gone. */
   dial?: (target: Target, signal: AbortSignal) => Promise<Socket | Duplex>;
   call: AnswerCall;
+  /** Default: every name is unknown. */
+  open?: AnswerOpen;
   heartbeat?: Heartbeat;
 }
 
@@ -46,13 +51,14 @@ export async function serveOutbound(
   identity: TunnelIdentity,
   options: ServeOutboundOptions,
 ): Promise<Tunnel> {
-  const { dial = (target, signal) => dialTcp(target, { signal }), call, heartbeat } = options;
+  const { dial = (target, signal) => dialTcp(target, { signal }), call, open = knowsNone, heartbeat } = options;
   const lifetime = startAnswerer(await secureServer(pipe, identity), heartbeat);
   lifetime.session.on('stream', (stream, headers) => {
     resetLikeTcp(stream, lifetime);
     const authority = headers[':authority'];
     if (headers[':method'] === 'CONNECT' && authority !== undefined)
       void connect(stream, parseAuthority(authority), dial);
+    else if (isOpen(headers)) void answerOpen(stream, headers, open);
     else void answerCall(stream, headers, call);
   });
   return lifetime;
@@ -78,6 +84,10 @@ async function connect(
   } catch (error) {
     if (!gone.signal.aborted) answerRefused(stream, toDialError(error, target));
   }
+}
+
+async function knowsNone(name: string): Promise<never> {
+  throw new Error(`Nothing can be opened here, nor '${name}'.`);
 }
 
 function parseAuthority(authority: string): Target {

@@ -229,6 +229,49 @@ void test('outbound: control calls carry JSON, failures their message, and can b
   await assert.rejects(lost, { name: 'DialError', tunnelEnded: true });
 });
 
+void test('outbound: an opened stream is accepted by its first read or write, refused with a message, and carries bytes', async () => {
+  await using pair = await outboundPair({
+    open: async (name, body, stream) => {
+      if (name === 'refuse') throw new Error(`it was not to be: ${JSON.stringify(body)}`);
+      if (name === 'speak') stream.end('at once');
+      else stream.end(`heard ${await text(stream)}`);
+    },
+  });
+  await assert.rejects(pair.daemon.open('refuse', { a: 'ä' }), { message: 'it was not to be: {"a":"ä"}' });
+  const speaks = await pair.daemon.open('speak', {});
+  speaks.end();
+  assert.equal(await text(speaks), 'at once');
+  const listens = await pair.daemon.open('listen', {});
+  listens.end('everything');
+  assert.equal(await text(listens), 'heard everything');
+  await noStreams(pair);
+});
+
+void test('outbound: an opened stream is reset by the one and by the other', async () => {
+  const gone = Promise.withResolvers<void>();
+  await using pair = await outboundPair({
+    open: async (name, _body, stream, signal) => {
+      signal.addEventListener('abort', () => gone.resolve());
+      stream.write('x');
+      if (name === 'fail') {
+        await once(stream, 'data');
+        throw new Error('too late for a message');
+      }
+      await gone.promise;
+    },
+  });
+  const failed = await pair.daemon.open('fail', {});
+  failed.write('now');
+  await assert.rejects(text(failed), { name: 'DialError', errno: 'ECONNRESET' });
+  const cancel = new AbortController();
+  const cancelled = await pair.daemon.open('wait', {}, cancel.signal);
+  cancel.abort(new Error('enough'));
+  await assert.rejects(text(cancelled), { message: 'enough' });
+  await gone.promise;
+  await assert.rejects(pair.daemon.open('wait', {}, cancel.signal), { message: 'enough' });
+  await noStreams(pair);
+});
+
 void test('inbound: a proof is answered by the tunnel itself, nothing is dialled', async () => {
   await using pair = await inboundPair(() => assert.fail('dialled'));
   const stream = pair.agent.connect({ port: 80, peer: 'x', probe: 'token' });

@@ -78,6 +78,12 @@ export interface OutboundTunnel extends Tunnel {
   connect(target: Target): TunnelStream;
   /** A control call to the agent, JSON both ways; see agent-image/contract.ts. Rejects with an Error that carries the agent's message. */
   call(name: string, body: unknown, signal?: AbortSignal): Promise<unknown>;
+  /**
+   * A call that goes on as a stream of bytes both ways; see agent-image/contract.ts. Resolves when the agent has accepted
+   * it, rejects with an Error that carries the agent's message. The stream is like one of `connect`; aborting `signal`
+   * resets it, at any time.
+   */
+  open(name: string, body: unknown, signal?: AbortSignal): Promise<TunnelStream>;
 }
 
 /** What the agent says about a connection that reached it. */
