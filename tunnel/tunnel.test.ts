@@ -261,8 +261,8 @@ void test('outbound: an opened stream is reset by the one and by the other', asy
     },
   });
   const failed = await pair.daemon.open('fail', {});
-  failed.write('now');
-  await assert.rejects(text(failed), { name: 'DialError', errno: 'ECONNRESET' });
+  failed.resume().write('now');
+  await assert.rejects(once(failed, 'end'), { name: 'DialError', errno: 'ECONNRESET' });
   const cancel = new AbortController();
   const cancelled = await pair.daemon.open('wait', {}, cancel.signal);
   cancel.abort(new Error('enough'));
