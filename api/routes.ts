@@ -94,7 +94,9 @@ export const routes = {
     method: 'GET',
     path: '/v1/connections/{name}/environment',
     kind: 'one',
-    summary: 'The variables for a program on the machine; holds secrets',
+    summary:
+      "The variables for a program on the machine; holds secrets. `inPlace`: it has the pod's files at their real paths and a hosts file with all names",
+    query: z.object({ inPlace: z.optional(flag) }),
     answer: Environment,
   },
   hold: {

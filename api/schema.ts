@@ -29,6 +29,8 @@ export const ConnectRequest = z.object({
   agentImage: optional(text),
   /** The image carries the agent itself, so no code is mounted. */
   agentImageHasAgent: z._default(z.boolean(), false),
+  /** The project's environment file as the caller read it. Relative local paths start at its folder; `path` is absolute. */
+  environmentFile: optional(z.object({ path: text, text })),
   /** Seconds until the agent must run, and until the redirect must be proved. */
   timeoutSeconds: z._default(z.number(), 60),
   drainSeconds: z._default(z.number(), 30),
@@ -67,6 +69,8 @@ export const NamedService = z.object({
   ),
   /** Why the whole service is not carried: ExternalName, ... */
   problem: optional(text),
+  /** A host outside of the cluster that is reached through it; `service` is its name and `namespace` is empty. */
+  external: optional(z.boolean()),
   /** What is not as expected though the service is carried: a name that is another's, or that the helper refused. */
   notes: optional(z.array(text)),
 });
@@ -164,9 +168,17 @@ export const RestoreRequest = z.object({
 });
 export type RestoreRequest = z.infer<typeof RestoreRequest>;
 
+/** file: the environment file; service: generated from the Services; container: its own; machine: added for this machine. */
+export const Origin = z.enum(['file', 'service', 'container', 'machine']);
+export type Origin = z.infer<typeof Origin>;
+
 /** The environment for a program on the machine. */
 export const Environment = z.object({
   variables: z.record(text, text),
+  /** Where each variable came from. */
+  origins: z.record(text, Origin),
+  /** Variables that the container has with another value, changed on purpose, each with the reason. */
+  rewritten: z.record(text, text),
   /** Where the container's own came from: the running process, exec, or the spec (with what is missing). */
   source: z.enum(['process', 'exec', 'spec', 'none']),
   /** Variables that could not be known, or were changed on purpose, with the reason. */

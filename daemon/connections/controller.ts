@@ -15,10 +15,10 @@ import type { NamesAttachment, NamesManager } from '../names/names.ts';
 import { agentRunning, type RunningAgent } from '../redirect/agent-wait.ts';
 import { proveRedirect } from '../redirect/proof.ts';
 import { releaseSession } from '../redirect/release.ts';
-import { findWorkload } from '../redirect/workload.ts';
+import { findWorkload, type Workload } from '../redirect/workload.ts';
 import type { AgentCode } from '../redirect/session-objects.ts';
 import { establish } from './establish.ts';
-import { processFacts } from './facts.ts';
+import { originalOf, processFacts } from './facts.ts';
 import { dialLocal } from './local-port.ts';
 import type { OnProgress } from './manager.ts';
 import type { Prepared } from './prepare.ts';
@@ -57,7 +57,8 @@ export class ConnectionController {
   private tunnels: Tunnels | undefined;
   private names: NamesAttachment | undefined;
   private namesMode: 'hosts' | 'env' | undefined;
-  private facts: ProcessFacts | undefined;
+  /** Asked for once: in a container without `cat` there is nothing to read. */
+  private facts: Promise<ProcessFacts | undefined> | undefined;
   private proof: Connection['proof'];
   private error: BowlineError | undefined;
   private traffic = { inbound: 0, outbound: 0, toOriginals: 0 };
@@ -83,7 +84,7 @@ export class ConnectionController {
   async connect(prepared: Prepared, onProgress: OnProgress, signal: AbortSignal): Promise<Connection> {
     const { cluster } = this.options;
     const onStep = stepper(onProgress);
-    this.facts = prepared.facts;
+    this.facts = Promise.resolve(prepared.facts);
     for (const warning of this.session.warnings) onProgress({ type: 'warning', ...warning });
     const stop = AbortSignal.any([signal, this.ending.signal]);
     await this.save('connecting');
@@ -138,33 +139,51 @@ export class ConnectionController {
     return this.snapshot();
   }
 
-  async environment(signal: AbortSignal): Promise<Environment> {
-    this.facts ??= await this.readFacts(signal);
+  async environment({ inPlace }: { inPlace: boolean }, signal: AbortSignal): Promise<Environment> {
+    this.facts ??= this.readFacts(signal).catch((error: unknown) => {
+      this.facts = undefined;
+      throw error;
+    });
     const fromAgent = async (): Promise<Record<string, string> | undefined> => {
       const answer = (await this.tunnels?.outbound.call('environment', {}, signal).catch(() => undefined)) as
         | AgentCalls['environment']['answer']
         | undefined;
       return answer?.variables;
     };
+    const { target, namespace, server } = this.session;
     return environmentOf({
-      redirected: this.session.target !== undefined,
-      facts: this.facts,
+      redirected: target !== undefined,
+      facts: await this.facts,
       fromAgent,
+      original: async () => {
+        const workload = await this.workload(signal);
+        return workload && target && originalOf(workload, target.container);
+      },
       services: this.names?.services() ?? [],
-      namespace: this.session.namespace,
+      namespace,
       mode: this.namesMode ?? 'env',
+      server,
+      inPlace,
+      files: undefined,
+      file: { variables: {}, notes: [] },
+      timeZone: Intl.DateTimeFormat().resolvedOptions().timeZone,
     });
   }
 
   /** A restarted daemon asks an original again; there is none where they are stopped. */
   private async readFacts(signal: AbortSignal): Promise<ProcessFacts | undefined> {
+    const { target } = this.session;
+    const workload = await this.workload(signal);
+    return workload && target && processFacts(this.options.cluster, workload, target.container, { signal });
+  }
+
+  /** As it is now; `undefined` without a target, and where it is gone or cannot be read. */
+  private async workload(signal: AbortSignal): Promise<Workload | undefined> {
     const { target, namespace } = this.session;
     if (target === undefined) return undefined;
-    const { cluster } = this.options;
-    const workload = await findWorkload(cluster, namespace, `${target.kind}/${target.name}`, { signal }).catch(
+    return findWorkload(this.options.cluster, namespace, `${target.kind}/${target.name}`, { signal }).catch(
       () => undefined,
     );
-    return workload && processFacts(cluster, workload, target.container, { signal });
   }
 
   snapshot(): Connection {
@@ -248,6 +267,7 @@ export class ConnectionController {
         dial: (target) => this.dial(target),
         mode: possible.mode,
         clusterDomain: await this.clusterDomain(signal),
+        apiServer: true,
         localPorts: this.session.ports.map((port) => port.local),
         onChange: () => this.changed('names'),
       },

@@ -1,4 +1,5 @@
-/** What the process of an original says of itself; asked before a redirect, and again by a daemon that was restarted. */
+/** What an original says of itself: asked before a redirect, and again by a daemon that was restarted. */
+import type { V1Container, V1Pod } from '@kubernetes/client-node';
 import type { CallOptions, Cluster } from '../cluster/cluster.ts';
 import { readProcess, type ProcessFacts } from '../environment/process.ts';
 import { isReady, type Workload } from '../redirect/workload.ts';
@@ -12,9 +13,18 @@ export async function processFacts(
   container: string,
   call: CallOptions,
 ): Promise<ProcessFacts | undefined> {
-  const pod = (workload.pods.find(isReady) ?? workload.pods[0])?.metadata?.name;
+  const pod = anOriginal(workload)?.metadata?.name;
   if (pod === undefined) return undefined;
   const shared = workload.template.spec?.shareProcessNamespace ?? false;
   const place = { namespace: workload.namespace, name: pod, container };
   return readProcess(cluster, place, shared, { ...call, timeout: patience });
 }
+
+/** A pod as the cluster has it, and its container of that name. */
+export function originalOf(workload: Workload, container: string): { pod: V1Pod; container: V1Container } | undefined {
+  const pod = anOriginal(workload);
+  const found = pod?.spec?.containers.find((each) => each.name === container);
+  return pod && found && { pod, container: found };
+}
+
+const anOriginal = ({ pods }: Workload): V1Pod | undefined => pods.find(isReady) ?? pods[0];

@@ -13,7 +13,8 @@ export interface ConnectionManager extends AsyncDisposable {
   connect(request: ConnectRequest, onProgress: OnProgress, signal: AbortSignal): Promise<Connection>;
   /** Drains, releases, and resolves when cluster and machine are as before. */
   disconnect(name: string, onProgress: OnProgress, signal: AbortSignal): Promise<Connection>;
-  environment(name: string, signal: AbortSignal): Promise<Environment>;
+  /** `inPlace`: for a program that has the pod's files at their real paths and a hosts file with all names. */
+  environment(name: string, options: { inPlace: boolean }, signal: AbortSignal): Promise<Environment>;
   planRestore(request: RestoreRequest, signal: AbortSignal): Promise<Plan>;
   /** Puts back what sessions without a daemon left in the cluster; answers what was restored. */
   restore(request: RestoreRequest, onProgress: OnProgress, signal: AbortSignal): Promise<string[]>;

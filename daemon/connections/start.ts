@@ -183,7 +183,7 @@ export async function startConnections(options: ConnectionsOptions, signal: Abor
     },
     // Not cancellable on purpose: a release half done helps nobody. The caller may go; it goes on.
     disconnect: async (name, onProgress) => find(name).disconnect(onProgress),
-    environment: async (name, abort) => find(name).environment(abort),
+    environment: async (name, use, abort) => find(name).environment(use, abort),
     async planRestore(request, abort) {
       const { cluster, release } = await useCluster(request, abort);
       try {

@@ -1,8 +1,15 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
+import type { V1Container, V1Pod } from '@kubernetes/client-node';
 import type { NamedService } from '../../api/schema.ts';
+import { apiServerPlace } from './api-server.ts';
 import { environmentOf, type EnvironmentInput } from './environment.ts';
+import { expand } from './expansion.ts';
+import { withOriginalFields } from './field-references.ts';
+import { localPath } from './local-paths.ts';
+import { bytesOrCores } from './quantity.ts';
 import { serviceVariables } from './service-variables.ts';
+import { isSameZone, zoneOf } from './time-zone.ts';
 
 const address = '127.66.0.5';
 const stats: NamedService = {
@@ -15,6 +22,13 @@ const stats: NamedService = {
     { port: 81, local: 81, name: 'admin-x' },
     { port: 53, name: 'dns', problem: 'UDP is not carried.' },
   ],
+};
+const kubernetes: NamedService = {
+  namespace: 'default',
+  service: 'kubernetes',
+  names: [],
+  address: '127.66.0.9',
+  ports: [{ port: 443, local: 10_443, name: 'https' }],
 };
 
 void suite('variables of services', () => {
@@ -36,17 +50,37 @@ void suite('variables of services', () => {
     });
   });
 
-  void test('of the own namespace and kubernetes of default; none of what is not carried', () => {
+  void test('of the own namespace and the API server; none of what is not carried', () => {
     const named = (namespace: string, service: string): NamedService => ({ ...stats, namespace, service });
-    const hosts = Object.keys(
-      serviceVariables([named('other', 'x'), named('default', 'kubernetes'), named('default', 'y')], 'shop'),
-    );
-    assert.deepEqual(
-      hosts.filter((name) => name.endsWith('_HOST')),
-      ['KUBERNETES_SERVICE_HOST'],
-    );
+    const hosts = (services: NamedService[]): string[] =>
+      Object.keys(serviceVariables(services, 'shop', { host: '::1', port: 6443 })).filter((name) =>
+        name.endsWith('_HOST'),
+      );
+    assert.deepEqual(hosts([named('other', 'x'), kubernetes, named('default', 'y')]), ['KUBERNETES_SERVICE_HOST']);
     const { address: _address, ...unreachable } = stats;
     assert.deepEqual(serviceVariables([unreachable], 'shop'), {});
+    assert.equal(serviceVariables([], 'shop', { host: '::1', port: 6443 })['KUBERNETES_PORT'], 'tcp://[::1]:6443');
+  });
+});
+
+void suite('the API server', () => {
+  const server = 'https://api.example.com:6443';
+
+  void test('is at the name of its Service where names resolve, because its certificate says that', () => {
+    const byName = { host: 'kubernetes.default.svc', port: 10_443 };
+    assert.deepEqual(apiServerPlace([kubernetes], { server, inPlace: true }), byName);
+    const named = { ...kubernetes, names: ['kubernetes.default', 'kubernetes.default.svc'] };
+    assert.deepEqual(apiServerPlace([named], { server, inPlace: false }), byName);
+  });
+
+  void test('else at its own address, and that is said', () => {
+    const place = (url: string) => apiServerPlace([kubernetes], { server: url, inPlace: false });
+    const { note, ...direct } = place(server)!;
+    assert.deepEqual(direct, { host: 'api.example.com', port: 6443 });
+    assert.match(note!, /certificate/);
+    assert.deepEqual(place('https://[fd00::1]')?.host, 'fd00::1');
+    assert.equal(place('https://rancher.example.com/k8s/clusters/c-1')?.host, '127.66.0.9', 'a path cannot be said');
+    assert.equal(apiServerPlace([], { server: 'http://localhost:8001', inPlace: false }), undefined);
   });
 });
 
@@ -55,15 +89,39 @@ void suite('the environment of a program', () => {
     redirected: true,
     facts: { uid: 0, gid: 0, source: 'process', variables: { A: '1', STATS_API_SERVICE_HOST: '10.96.0.9' } },
     fromAgent: async () => undefined,
+    original: async () => undefined,
     services: [stats],
     namespace: 'shop',
     mode: 'hosts',
+    server: 'http://localhost:8001',
+    inPlace: false,
+    files: undefined,
+    file: { variables: {}, notes: [] },
+    timeZone: 'Europe/Berlin',
   };
+  const withVariables = (variables: Record<string, string>, timeZone?: string): EnvironmentInput['facts'] => ({
+    uid: 0,
+    gid: 0,
+    source: 'process',
+    variables,
+    ...(timeZone && { timeZone }),
+  });
 
-  void test("generated service variables win over the container's own, and that is said", async () => {
-    const { variables, source, notes } = await environmentOf(input);
-    assert.deepEqual([variables['A'], variables['STATS_API_SERVICE_HOST'], source], ['1', address, 'process']);
-    assert.match(notes.join(), /1 service variables point at addresses of this machine/);
+  void test('the environment file wins over generated service variables, and these over the container', async () => {
+    const file = { variables: { STATS_API_SERVICE_PORT: '8080', NEW: 'x' }, notes: ['a note of the file'] };
+    const { variables, origins, rewritten, source, notes } = await environmentOf({ ...input, file });
+    assert.deepEqual(
+      ['A', 'STATS_API_SERVICE_HOST', 'STATS_API_SERVICE_PORT', 'NEW'].map((name) => [variables[name], origins[name]]),
+      [
+        ['1', 'container'],
+        [address, 'service'],
+        ['8080', 'file'],
+        ['x', 'file'],
+      ],
+    );
+    assert.equal(source, 'process');
+    assert.deepEqual(Object.keys(rewritten), ['STATS_API_SERVICE_HOST'], 'the container has no other of them');
+    assert.match(notes.join('\n'), /^a note of the file\n1 service variables say where/);
   });
 
   void test("without a process that can be read, what kubelet gave the agent: under the right names, without the agent's own", async () => {
@@ -73,6 +131,7 @@ void suite('the environment of a program', () => {
       BOWLINE_ORIGINAL_NODE_OPTIONS: '--inspect',
       NODE_PATH: '',
       HOSTNAME: 'bowline-x',
+      BOWLINE_X9_ORIGINALS_SERVICE_HOST: '10.96.0.77',
     };
     const { variables, source, notes } = await environmentOf({
       ...input,
@@ -87,5 +146,159 @@ void suite('the environment of a program', () => {
   void test('names only: those of the services alone', async () => {
     const { variables, source } = await environmentOf({ ...input, redirected: false, facts: undefined });
     assert.deepEqual([variables['A'], variables['STATS_API_SERVICE_HOST'], source], [undefined, address, 'none']);
+  });
+
+  void test('paths of the pod lead to the copies here, unless the program has the files in place', async () => {
+    const mount = (mountPath: string, local: string, state = 'ready') => ({ volume: 'v', mountPath, local, state });
+    const files = {
+      folder: '/run/x',
+      mounts: [mount('/etc/config', '/run/x/volumes/config'), mount('/data', '/run/x/volumes/data', 'skipped')],
+    };
+    const facts = withVariables({ CONFIG: '/etc/config/app.yaml', DATA: '/data/db', TEXT: 'see /etc/config' });
+    const moved = await environmentOf({ ...input, services: [], facts, files });
+    assert.deepEqual(moved.variables, {
+      CONFIG: '/run/x/volumes/config/app.yaml',
+      DATA: '/data/db',
+      TEXT: 'see /etc/config',
+      BOWLINE_ROOT: '/run/x/root',
+    });
+    assert.deepEqual(Object.keys(moved.rewritten), ['CONFIG']);
+    assert.match(moved.notes.join(), /CONFIG: a path of the pod/);
+    const inPlace = await environmentOf({ ...input, services: [], facts, files, inPlace: true });
+    assert.equal(inPlace.variables['CONFIG'], '/etc/config/app.yaml');
+    assert.deepEqual(inPlace.rewritten, {});
+  });
+
+  void test("the pod's time zone where it is another than the machine's", async () => {
+    const zone = async (facts: EnvironmentInput['facts']) =>
+      (await environmentOf({ ...input, services: [], facts })).variables['TZ'];
+    assert.equal(await zone(withVariables({}, 'UTC')), 'UTC');
+    assert.equal(await zone(withVariables({}, 'Europe/Berlin')), undefined);
+    assert.equal(await zone(withVariables({ TZ: 'Asia/Tokyo' }, 'UTC')), 'Asia/Tokyo', 'its own variable');
+    assert.equal(await zone(withVariables({})), undefined, 'not known');
+  });
+});
+
+void suite('paths', () => {
+  const mounts = [
+    { mountPath: '/etc/config', local: '/l/config' },
+    { mountPath: '/etc/config/sub/', local: '/l/sub' },
+  ];
+  for (const [value, expected] of [
+    ['/etc/config', '/l/config'],
+    ['/etc/config/', '/l/config/'],
+    ['/etc/config/a b', '/l/config/a b'],
+    ['/etc/config/sub/x', '/l/sub/x'],
+    ['/etc/config/subway', '/l/config/subway'],
+    ['/etc/configs', undefined],
+    ['/etc', undefined],
+    ['etc/config', undefined],
+    ['/etc/config/../passwd', undefined],
+    ['/etc/config:/etc/other', undefined],
+    ['/etc/config/a\nb', undefined],
+  ] as const) {
+    void test(`${JSON.stringify(value)} -> ${expected ?? 'as it is'}`, () => {
+      assert.equal(localPath(value, mounts), expected);
+    });
+  }
+});
+
+void suite('as kubelet resolves the spec', () => {
+  void test('$(VAR)', () => {
+    const values: Record<string, string> = { A: '1', B: '$(A)' };
+    for (const [text, expected] of [
+      ['$(A)/$(B)', '1/$(A)'],
+      ['$(NOBODY)', '$(NOBODY)'],
+      ['$$(A) $$$(A) $$$$', '$(A) $1 $$'],
+      ['$A $( $(A $', '$A $( $(A $'],
+      ['', ''],
+    ] as const)
+      assert.equal(
+        expand(text, (name) => values[name]),
+        expected,
+        text,
+      );
+  });
+
+  void test("fields and limits are the original's, and so is what refers to them", () => {
+    const pod: V1Pod = {
+      metadata: { name: 'web-7f-x', uid: 'u1', namespace: 'shop', labels: { tier: 'front' } },
+      spec: { containers: [], nodeName: 'n1', serviceAccountName: 'web' },
+      status: { podIP: '10.0.0.5', podIPs: [{ ip: '10.0.0.5' }, { ip: 'fd00::5' }], hostIP: '192.0.2.1' },
+    };
+    const field = (name: string, fieldPath: string) => ({ name, valueFrom: { fieldRef: { fieldPath } } });
+    const limit = (name: string, resource: string, divisor?: string) => ({
+      name,
+      valueFrom: { resourceFieldRef: { resource, ...(divisor === undefined ? {} : { divisor }) } },
+    });
+    const container: V1Container = {
+      name: 'main',
+      resources: { limits: { cpu: '1500m', memory: '64Mi' }, requests: { cpu: '300m' } },
+      env: [
+        field('POD', 'metadata.name'),
+        field('IPS', 'status.podIPs'),
+        field('TIER', "metadata.labels['tier']"),
+        field('NONE', "metadata.annotations['none']"),
+        { name: 'URL', value: 'http://$(POD)/$(PLAIN)' },
+        { name: 'AGAIN', value: '$(URL)!' },
+        { name: 'PLAIN_TEXT', value: '$(OTHER)' },
+        limit('CPUS', 'limits.cpu'),
+        limit('MILLICORES', 'requests.cpu', '1m'),
+        limit('MIB', 'limits.memory', '1Mi'),
+        limit('REQUESTED', 'requests.memory', '1'),
+        limit('DISK', 'limits.ephemeral-storage'),
+      ],
+    };
+    const resolved = { POD: 'bowline-x', PLAIN: 'p', PLAIN_TEXT: 'kept', DISK: '9', CPUS: '9' };
+    const { variables, unknown } = withOriginalFields(resolved, container, pod);
+    assert.deepEqual(variables, {
+      HOSTNAME: 'web-7f-x',
+      POD: 'web-7f-x',
+      IPS: '10.0.0.5,fd00::5',
+      TIER: 'front',
+      NONE: '',
+      URL: 'http://web-7f-x/p',
+      AGAIN: 'http://web-7f-x/p!',
+      PLAIN: 'p',
+      PLAIN_TEXT: 'kept',
+      CPUS: '2',
+      MILLICORES: '300',
+      MIB: '64',
+      REQUESTED: '67108864',
+    });
+    assert.deepEqual(unknown, ['DISK']);
+  });
+
+  void test('quantities', () => {
+    for (const [text, number] of [
+      ['250m', 0.25],
+      ['64Mi', 2 ** 26],
+      ['1e3', 1000],
+      ['1.5G', 1.5e9],
+      ['2', 2],
+      ['.5k', 500],
+    ] as const)
+      assert.equal(bytesOrCores(text), number, text);
+    assert.ok(Number.isNaN(bytesOrCores('a lot')));
+    assert.ok(Number.isNaN(bytesOrCores('5i')));
+  });
+});
+
+void suite('the time zone of a container', () => {
+  const file = (footer: string): Buffer => Buffer.from(`TZif2${'\0'.repeat(39)}body\n${footer}\n`);
+
+  void test('by the link, else by the rule at the end of the file, else UTC', () => {
+    assert.equal(zoneOf('/usr/share/zoneinfo/Europe/Berlin\n', undefined), 'Europe/Berlin');
+    assert.equal(zoneOf('/usr/share/zoneinfo/Etc/GMT+5\n', undefined), 'Etc/GMT+5');
+    assert.equal(zoneOf('/etc/localtime\n', file('CET-1CEST,M3.5.0,M10.5.0/3')), 'CET-1CEST,M3.5.0,M10.5.0/3');
+    assert.equal(zoneOf('/etc/localtime\n', file('UTC0')), 'UTC');
+    assert.equal(zoneOf(undefined, undefined), 'UTC');
+    assert.equal(zoneOf(undefined, Buffer.from('not a zone\n')), 'UTC');
+  });
+
+  void test('one zone under two names', () => {
+    assert.ok(isSameZone('Etc/UTC', 'UTC'));
+    assert.ok(!isSameZone('UTC', 'Europe/Berlin'));
+    assert.ok(!isSameZone('CET-1CEST,M3.5.0,M10.5.0/3', 'UTC'));
   });
 });

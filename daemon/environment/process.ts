@@ -1,14 +1,18 @@
 /**
  * What the container's own process tells of itself: user, group and variables, read from /proc in one exec. The most
- * faithful source: it has the image's variables and those that an entrypoint exported. Needs `cat` in the image.
+ * faithful source: it has the image's variables and those that an entrypoint exported. Needs `cat` in the image. The
+ * time zone is asked for beside it.
  */
 import type { CallOptions, Cluster } from '../cluster/cluster.ts';
+import { zoneOf } from './time-zone.ts';
 
 export interface ProcessFacts {
   uid: number;
   gid: number;
   variables: Record<string, string>;
   source: 'process' | 'exec';
+  /** As TZ takes it; the container's own TZ variable is better, where it has one. */
+  timeZone?: string;
 }
 
 /** `undefined` when the container has no `cat` or `env`, or exec is not allowed. Values stay in memory only. */
@@ -23,12 +27,24 @@ export async function readProcess(
     options.signal?.throwIfAborted();
     return result?.exitCode === 0 ? result.stdout : undefined;
   };
+  const [facts, timeZone] = await Promise.all([processItself(run, sharedProcesses), zone(run)]);
+  return facts && { ...facts, timeZone };
+}
+
+type Run = (command: string[]) => Promise<Buffer | undefined>;
+
+async function processItself(run: Run, sharedProcesses: boolean): Promise<ProcessFacts | undefined> {
   // With a shared process namespace, process 1 is the pause process; then the environment of an exec is the next best.
   const main = sharedProcesses ? undefined : await run(['cat', '/proc/1/status', '/proc/1/environ']);
   if (main !== undefined) return parse(main, 'process');
   const [status, variables] = await Promise.all([run(['cat', '/proc/self/status']), run(['env', '-0'])]);
   if (status === undefined || variables === undefined) return undefined;
   return parse(Buffer.concat([status, variables]), 'exec');
+}
+
+async function zone(run: Run): Promise<string> {
+  const link = (await run(['readlink', '-f', '/etc/localtime']))?.toString('utf8');
+  return zoneOf(link, link?.includes('/zoneinfo/') ? undefined : await run(['cat', '/etc/localtime']));
 }
 
 /** Lines of /proc/PID/status (`Name:<tab>value`; which one is last depends on the kernel), then NAME=value separated by NUL. */

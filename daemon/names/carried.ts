@@ -19,8 +19,29 @@ export interface CarriedService {
   service: string;
   /** A pod has no `x.svc.DOMAIN`. */
   pod: boolean;
+  /** No Service but a host outside of the cluster: its own name is the only one. */
+  external?: boolean;
   ports: CarriedPort[];
   problem?: string;
+}
+
+/** Every pod can reach it, so it is carried also for users who may not read Services of `default`. */
+export const apiServerService: CarriedService = {
+  namespace: 'default',
+  service: 'kubernetes',
+  pod: false,
+  ports: [{ port: 443, name: 'https', targets: [{ host: 'kubernetes.default.svc', port: 443 }] }],
+};
+
+/** Looked up and dialled by the agent. */
+export function externalHost(host: string, ports: readonly number[]): CarriedService {
+  return {
+    namespace: '',
+    service: host,
+    pod: false,
+    external: true,
+    ports: ports.map((port) => ({ port, targets: [{ host, port }] })),
+  };
 }
 
 /** Ours, made for a session: never shown. */
@@ -63,7 +84,9 @@ export function carriedServices(service: V1Service, slices: V1EndpointSlice[]): 
 }
 
 /** Shortest first. `bare` for the namespace that is connected to. */
-export function hostNames({ namespace, service, pod }: CarriedService, bare: boolean, clusterDomain: string): string[] {
+export function hostNames(carried: CarriedService, bare: boolean, clusterDomain: string): string[] {
+  const { namespace, service, pod, external } = carried;
+  if (external === true) return [service];
   const names = [
     `${service}.${namespace}`,
     `${service}.${namespace}.svc`,

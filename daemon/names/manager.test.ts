@@ -480,6 +480,42 @@ void test('without the right to list everything only the own namespace is watche
   assert.deepEqual(cluster.watched.sort(), ['endpointslices@shop', 'services@shop']);
 });
 
+void test(
+  'wanted beside the own namespace: others, the API server that may not be read, hosts of outside',
+  bounded,
+  async () => {
+    const cluster = new MemoryCluster();
+    cluster.mayListAll = false;
+    cluster.put(service('pay', 'b', 26_395));
+    await using names = await manager();
+    await using attachment = await names.attach(
+      scope(cluster, {
+        namespaces: ['pay', 'shop'],
+        apiServer: true,
+        externals: [{ host: 'db.example.com', ports: [26_396] }],
+      }),
+      AbortSignal.timeout(5000),
+    );
+    assert.deepEqual(cluster.watched.filter((each) => each.startsWith('services')).sort(), [
+      'services@pay',
+      'services@shop',
+    ]);
+    find(attachment, 'b', 'pay');
+    assert.equal(find(attachment, 'kubernetes', 'default').ports[0]?.port, 443);
+    const external = find(attachment, 'db.example.com', '');
+    assert.equal(external.external, true);
+    assert.equal(await talk(external.address, 26_396), 'hello from afar\nx');
+    assert.deepEqual(dialled.at(-1), { host: 'db.example.com', port: 26_396 });
+    // Another connection to the same cluster asks for another port of that host.
+    await using other = await names.attach(
+      scope(cluster, { namespace: 'pay', externals: [{ host: 'db.example.com', ports: [26_397] }] }),
+      AbortSignal.timeout(5000),
+    );
+    const both = find(other, 'db.example.com', '');
+    assert.deepEqual([both.address, both.ports.map(({ port }) => port)], [external.address, [26_396, 26_397]]);
+  },
+);
+
 void test('names that the helper refuses are not listed, with the reason', needsRoot, async () => {
   writeFileSync(hosts, `${original}10.0.0.1 legacy\n`);
   const helper = await startHelper();

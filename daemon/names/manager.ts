@@ -9,7 +9,7 @@ import { DialError, type Target, type TunnelStream } from '../../tunnel/tunnel.t
 import type { Cluster } from '../cluster/cluster.ts';
 import type { Log } from '../log.ts';
 import { AddressBook, type AllocationStore } from './addresses.ts';
-import { hostNames, type CarriedPort, type CarriedService } from './carried.ts';
+import { apiServerService, externalHost, hostNames, type CarriedPort, type CarriedService } from './carried.ts';
 import { HelperLink, type ConnectHelper } from './helper-link.ts';
 import { listenerKey, Listeners, type ListenerState, type WantedListener } from './listeners.ts';
 import type { NamesAttachment, NamesManager, NamesScope } from './names.ts';
@@ -106,7 +106,8 @@ class Names implements NamesManager {
       await this.#passNow();
     };
     try {
-      await source.source.cover(options.namespace, signal);
+      const namespaces = new Set([options.namespace, ...(options.namespaces ?? [])]);
+      await Promise.all([...namespaces].map((namespace) => source.source.cover(namespace, signal)));
       await abortable(this.#passNow(), signal);
     } catch (error) {
       await detach();
@@ -199,14 +200,17 @@ class Names implements NamesManager {
     this.#entries.clear();
     for (const scope of this.#scopes) {
       const { context, server } = scope.options.cluster;
-      const carried = scope.source.source.carried();
+      const carried = wantedBy(scope);
       const own = (service: CarriedService): number => Number(service.namespace !== scope.options.namespace);
       for (const service of carried.sort((a, b) => own(a) - own(b))) {
         const id = `${context} ${server} ${service.namespace}/${service.service}`;
         const entry = this.#entries.get(id);
-        if (entry === undefined)
+        if (entry === undefined) {
           this.#entries.set(id, { id, service, scopes: [scope], address: '', names: [], notes: [] });
-        else entry.scopes.push(scope);
+        } else {
+          entry.scopes.push(scope);
+          if (service.external === true) entry.service = withPortsOf(entry.service, service);
+        }
       }
     }
     const carried = [...this.#entries.values()].filter(({ service }) => service.problem === undefined);
@@ -324,7 +328,11 @@ interface Applied {
 
 function describe({ service, address, names, notes }: Entry, mode: 'hosts' | 'env', applied: Applied): NamedService {
   const { states, led, refused, helperProblem } = applied;
-  const named = { namespace: service.namespace, service: service.service };
+  const named = {
+    namespace: service.namespace,
+    service: service.service,
+    ...(service.external === true && { external: true }),
+  };
   if (service.problem !== undefined) return { ...named, names: [], ports: [], problem: service.problem };
   const byName = mode === 'hosts' && helperProblem === undefined;
   const remarks = mode === 'hosts' ? [...notes] : [];
@@ -362,6 +370,23 @@ function describe({ service, address, names, notes }: Entry, mode: 'hosts' | 'en
     ports,
     ...(remarks.length === 0 ? {} : { notes: remarks }),
   };
+}
+
+/** Two connections may ask for different ports of one host. */
+function withPortsOf(one: CarriedService, other: CarriedService): CarriedService {
+  const more = other.ports.filter(({ port }) => !one.ports.some((known) => known.port === port));
+  return { ...one, ports: [...one.ports, ...more] };
+}
+
+/** What the cluster says, and what the scope asks for beside it. */
+function wantedBy({ options, source }: Scope): CarriedService[] {
+  const known = source.source.carried();
+  const hasApiServer = known.some(({ namespace, service }) => namespace === 'default' && service === 'kubernetes');
+  return [
+    ...known,
+    ...(options.apiServer === true && !hasApiServer ? [apiServerService] : []),
+    ...(options.externals ?? []).map(({ host, ports }) => externalHost(host, ports)),
+  ];
 }
 
 /**

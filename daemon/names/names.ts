@@ -17,6 +17,12 @@ export interface NamesScope {
   mode: 'hosts' | 'env';
   /** Cluster domain, `cluster.local` unless the agent's resolv.conf says otherwise. */
   clusterDomain: string;
+  /** Further namespaces whose Services are wanted, for users who may not list those of all. */
+  namespaces?: readonly string[];
+  /** `kubernetes` of `default` is wanted too, which a user of one namespace may not read and every pod can reach. */
+  apiServer?: boolean;
+  /** Hosts outside of the cluster that are reached through it, by their own names where the helper takes those. */
+  externals?: ReadonlyArray<{ host: string; ports: readonly number[] }>;
   /** Ports of this machine that a program of the user is going to listen on: never taken from it, see listeners.ts. */
   localPorts?: readonly number[];
   /** Called after each change that was applied. */

@@ -53,9 +53,9 @@ export function createHandlers(parts: HandlerParts): Handlers {
     },
     planConnect: ({ body }, signal) => manager.plan(body, signal),
     planRestore: ({ body }, signal) => manager.planRestore(body, signal),
-    async environment({ params }, signal) {
+    async environment({ params, query }, signal) {
       await takenUp;
-      return manager.environment(params.name, signal);
+      return manager.environment(params.name, { inPlace: query.inPlace ?? false }, signal);
     },
     cancel: async ({ params }) => ({ done: operations.cancel(params.id) }),
     doctor: async ({ body }, signal) => ({

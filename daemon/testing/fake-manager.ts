@@ -84,7 +84,8 @@ export function startFakeManager(store: JsonFolder<FakeSession>, variables: Reco
     },
     async environment(name) {
       find(name);
-      return { variables, source: 'process', notes: [] };
+      const origins = Object.fromEntries(Object.keys(variables).map((name) => [name, 'container' as const]));
+      return { variables, origins, rewritten: {}, source: 'process', notes: [] };
     },
     async planRestore() {
       return { actions: [], warnings: [] };

@@ -134,7 +134,7 @@ void suite('the end of a redirect', { concurrency: 3, timeout: 175_000 }, () => 
       await second.manager.resume(never);
       await reaches(second, connection.name, (each) => each?.state === 'connected');
       assert.equal((await ask(daemon, namespace, 'web')).by, 'machine');
-      const environment = await second.manager.environment(connection.name, never);
+      const environment = await second.manager.environment(connection.name, { inPlace: false }, never);
       assert.equal(environment.variables['CONTAINER'], 'main');
       assert.equal(environment.source, 'process');
       await second.disconnect(connection.name);

@@ -314,7 +314,11 @@ void suite('options of a redirect', { concurrency: 4, timeout: 170_000 }, () => 
     const environments = await Promise.all(
       names.map(async (name) => {
         const connection = await daemon.connect({ namespace: namespace.name, target: `deploy/${name}` });
-        const { variables, source } = await daemon.manager.environment(connection.name, new AbortController().signal);
+        const { variables, source } = await daemon.manager.environment(
+          connection.name,
+          { inPlace: false },
+          new AbortController().signal,
+        );
         await daemon.disconnect(connection.name);
         assert.equal(variables['A'], 'a $(B)');
         assert.equal(variables['NODE_OPTIONS'], '--max-old-space-size=99');

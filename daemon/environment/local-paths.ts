@@ -1,0 +1,29 @@
+/** Variables that hold a path of the container at which one of its volumes is mounted: the same file lies elsewhere here. */
+
+/** The files of a connection, as far as paths are concerned. */
+export interface LocalFiles {
+  /** Its `root` mirrors the paths of the container. */
+  folder: string;
+  mounts: Array<LocalMount & { volume: string; state: string }>;
+}
+
+export interface LocalMount {
+  mountPath: string;
+  /** Absolute path of the copy on this machine. */
+  local: string;
+}
+
+/** The value for this machine, or `undefined` where it is not a path at or below one of the mounts. */
+export function localPath(value: string, mounts: readonly LocalMount[]): string | undefined {
+  if (!value.startsWith('/') || /[\0\n]|\/\.\.(\/|$)/.test(value)) return undefined;
+  const [mount] = mounts
+    .filter(({ mountPath }) => isWithin(value, trimmed(mountPath)))
+    .sort((a, b) => b.mountPath.length - a.mountPath.length);
+  return mount === undefined ? undefined : mount.local + value.slice(trimmed(mount.mountPath).length);
+}
+
+const trimmed = (path: string): string => path.replace(/\/+$/, '');
+
+function isWithin(path: string, folder: string): boolean {
+  return path === folder || path.startsWith(`${folder}/`);
+}
