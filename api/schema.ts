@@ -55,6 +55,8 @@ export const NamedService = z.object({
   service: text,
   /** Host names that answer on this machine; the first is the shortest. */
   names: z.array(text),
+  /** The names that it has for the pod, where those above are fewer: for a command with a hosts file of its own. */
+  hostNames: optional(z.array(text)),
   /** The loopback address, absent where the service is not carried. */
   address: optional(text),
   ports: z.array(

@@ -237,9 +237,10 @@ void test(
     });
     await using names = await manager();
     await using attachment = await names.attach(scope(cluster), AbortSignal.timeout(5000));
-    const { address, ports, names: hostNames } = find(attachment, 'redis');
+    const { address, ports, names: onMachine, hostNames } = find(attachment, 'redis');
     assert.deepEqual(ports, [{ port: 26_379, local: 26_379, name: 'p26379' }]);
-    assert.deepEqual(hostNames, []);
+    assert.deepEqual(onMachine, []);
+    assert.deepEqual(hostNames?.slice(0, 2), ['redis', 'redis.shop'], 'for a command with a hosts file of its own');
     assert.notEqual(find(attachment, 'redis', 'pay').address, address);
     assert.equal(attachment.services().length, 2);
     assert.equal(await talk(address, 26_379), 'hello from afar\nx');
@@ -459,6 +460,7 @@ void test('the first connection keeps the bare name, the other says so and inher
   );
   assert.equal(find(first, 'redis').names[0], 'redis');
   assert.equal(find(second, 'redis', 'pay').names[0], 'redis.pay');
+  assert.equal(find(second, 'redis', 'pay').hostNames?.[0], 'redis');
   assert.match(find(second, 'redis', 'pay').notes?.[0] ?? '', /^redis is redis of namespace shop/);
   await first[Symbol.asyncDispose]();
   assert.equal(find(second, 'redis', 'pay').names[0], 'redis');

@@ -293,7 +293,7 @@ class Names implements NamesManager {
   #announce(scope: Scope, applied: Applied): void {
     const seen = [...this.#entries.values()].filter(({ scopes }) => scopes.includes(scope));
     const own = (entry: Entry): number => Number(entry.service.namespace !== scope.options.namespace);
-    scope.services = seen.sort((a, b) => own(a) - own(b)).map((entry) => describe(entry, scope.options.mode, applied));
+    scope.services = seen.sort((a, b) => own(a) - own(b)).map((entry) => describe(entry, scope.options, applied));
     const text = JSON.stringify(scope.services);
     if (text === scope.announced) return;
     scope.announced = text;
@@ -326,7 +326,8 @@ interface Applied {
   helperProblem: string | undefined;
 }
 
-function describe({ service, address, names, notes }: Entry, mode: 'hosts' | 'env', applied: Applied): NamedService {
+function describe({ service, address, names, notes }: Entry, scope: NamesScope, applied: Applied): NamedService {
+  const { mode } = scope;
   const { states, led, refused, helperProblem } = applied;
   const named = {
     namespace: service.namespace,
@@ -363,9 +364,12 @@ function describe({ service, address, names, notes }: Entry, mode: 'hosts' | 'en
       ...(why === undefined ? {} : { problem: why }),
     };
   });
+  const answering = byName ? names.filter((name) => !refused.has(name)) : [];
+  const inPod = hostNames(service, service.namespace === scope.namespace, scope.clusterDomain);
   return {
     ...named,
-    names: byName ? names.filter((name) => !refused.has(name)) : [],
+    names: answering,
+    ...(inPod.every((name) => answering.includes(name)) ? {} : { hostNames: inPod }),
     address,
     ports,
     ...(remarks.length === 0 ? {} : { notes: remarks }),
