@@ -2,7 +2,8 @@
 import assert from 'node:assert/strict';
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { existsSync, statSync } from 'node:fs';
+import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { text } from 'node:stream/consumers';
 import { afterEach, beforeEach, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
@@ -348,6 +349,60 @@ void test('env writes what each reader takes', async () => {
     'b.c': 'x',
     PATH: '/pod',
   });
+});
+
+void test('env shows what was asked for, and what is different in this shell', async () => {
+  await home.startFake({
+    FAKE_VARIABLES: JSON.stringify({ DB_HOST: 'db', DB_PORT: '5432', MODE: 'x y', PATH: '/pod' }),
+  });
+  await bowline('connect', 'api', '--drain', '0');
+  const chosen = await bowline('env', '--only', 'DB_*, MODE', '--except', 'DB_PORT,NONE', '--format', 'json');
+  assert.deepEqual(JSON.parse(chosen.out), { DB_HOST: 'db', MODE: 'x y' });
+  assert.match(chosen.err, /warning: no variable is named NONE/);
+  const json = JSON.parse((await bowline('env', '--only', 'MODE', '--json')).out) as Record<string, unknown>;
+  assert.deepEqual(json['origins'], { MODE: 'container' });
+
+  const here = { DB_HOST: 'localhost', DB_PORT: '5432', MINE: '1' };
+  const masked = await start(['env', '--diff'], here).ended;
+  assert.match(masked.out, /^\+ MODE=\*{3}\n~ DB_HOST=\*{3} {2}\(here \*{3}\)\n(- \w+=\*{3}\n)*- MINE=\*{3}\n/);
+  assert.doesNotMatch(masked.out, /DB_PORT|PATH|localhost|x y/);
+  const shown = await start(['env', '--diff', '--show-values'], here).ended;
+  assert.match(shown.out, /^\+ MODE='x y'\n~ DB_HOST='db' {2}\(here 'localhost'\)\n/);
+  const same = await start(['env', '--diff', '--json', '--only', 'DB_PORT'], here).ended;
+  assert.deepEqual((JSON.parse(same.out) as { changed: unknown[] }).changed, []);
+  for (const wrong of [['--only', 'A,,B'], ['--show-values'], ['--diff', '--watch', 'x']])
+    assert.equal((await bowline('env', ...wrong)).status, 2, wrong.join(' '));
+});
+
+void test('env --watch keeps a file for its user only while the connection lasts', async () => {
+  await home.startFake({ FAKE_VARIABLES: JSON.stringify({ A: '1' }) });
+  await bowline('connect', 'api', '--drain', '0');
+  const file = `${home.env['HOME']}/pod.env`;
+  await writeFile(file, 'mine');
+  const refused = await bowline('env', '--watch', file);
+  assert.equal(refused.status, 2);
+  assert.match(refused.err, /pod\.env is there already/);
+  assert.equal(await readFile(file, 'utf8'), 'mine');
+  await rm(file);
+
+  const watching = start(['env', 'api', '--format', 'dotenv', '--watch', file]);
+  await until('the file is there', () => existsSync(file));
+  assert.equal(await readFile(file, 'utf8'), 'A=1\n');
+  assert.equal(statSync(file).mode & 0o777, 0o600);
+  await bowline('disconnect');
+  assert.equal((await watching.ended).status, 0);
+  assert.deepEqual(
+    (await readdir(home.env['HOME'] ?? '')).filter((name) => name.includes('pod.env')),
+    [],
+    'nothing is left of it',
+  );
+
+  await bowline('connect', 'api', '--drain', '0');
+  const interrupted = start(['env', '--watch', file]);
+  await until('the file is there again', () => existsSync(file));
+  interrupted.child.kill('SIGINT');
+  assert.equal((await interrupted.ended).status, 0);
+  assert.equal(existsSync(file), false);
 });
 
 void test('each command has help, and the version is that of the package', async () => {
