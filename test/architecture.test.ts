@@ -23,7 +23,11 @@ const rules: Record<string, Rule> = {
     packages: ['zod'],
     why: 'the contract: every client loads it, so it depends on nothing but the schemas',
   },
-  'env-parser': { folders: [], packages: [], why: 'pure functions, used by daemon and command alike' },
+  'env-parser': {
+    folders: ['api/nearest'],
+    packages: ['yaml'],
+    why: 'pure functions, used by daemon and command alike',
+  },
   tunnel: { folders: [], packages: [], why: 'shared by daemon and agent; the agent is one small bundle' },
   'agent-image': {
     folders: ['tunnel'],
@@ -46,7 +50,7 @@ const rules: Record<string, Rule> = {
     why: "the daemon's end of the helper's socket; runs unprivileged",
   },
   'daemon/cluster': {
-    folders: ['api', 'daemon/log', 'daemon/nearest', 'agent-image/contract'],
+    folders: ['api', 'daemon/log', 'agent-image/contract'],
     packages: ['@kubernetes/client-node', 'ws', 'yaml', 'zod'],
     why: 'the only place that talks to an API server',
   },

@@ -14,7 +14,7 @@ import type { ProcessFacts } from '../environment/process.ts';
 import { processFacts } from './facts.ts';
 import { cloneWithAgent, gatewayPod, type AgentPodOptions } from '../redirect/agent-pod.ts';
 import { makeCredentials } from '../redirect/credentials.ts';
-import { didYouMean } from '../nearest.ts';
+import { didYouMean } from '../../api/nearest.ts';
 import { leaseName } from '../redirect/objects.ts';
 import { proofTargets } from '../redirect/proof.ts';
 import { alreadyRedirected, type SessionRecord } from '../redirect/record.ts';

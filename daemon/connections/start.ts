@@ -8,7 +8,7 @@ import type { Connection, ConnectRequest } from '../../api/schema.ts';
 import type { Cluster } from '../cluster/cluster.ts';
 import type { Log } from '../log.ts';
 import type { NamesManager } from '../names/names.ts';
-import { didYouMean } from '../nearest.ts';
+import { didYouMean } from '../../api/nearest.ts';
 import type { AgentCode } from '../redirect/session-objects.ts';
 import { ConnectionController } from './controller.ts';
 import type { ConnectionManager } from './manager.ts';

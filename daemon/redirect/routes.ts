@@ -7,7 +7,7 @@ import type { V1Container, V1Service } from '@kubernetes/client-node';
 import type { PortRequest, Warning } from '../../api/schema.ts';
 import { BowlineError } from '../../api/errors.ts';
 import type { AgentPort } from '../../agent-image/contract.ts';
-import { didYouMean } from '../nearest.ts';
+import { didYouMean } from '../../api/nearest.ts';
 import { sessionLabel } from './objects.ts';
 import { alreadyRedirectedService } from './refusals.ts';
 import { readOriginal } from './record.ts';

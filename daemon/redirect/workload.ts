@@ -15,7 +15,7 @@ import {
   type Resource,
 } from '../cluster/resources.ts';
 import { managedBy } from './objects.ts';
-import { didYouMean } from '../nearest.ts';
+import { didYouMean } from '../../api/nearest.ts';
 
 export type WorkloadKind = 'Deployment' | 'StatefulSet' | 'DaemonSet' | 'ReplicaSet' | 'Pod';
 

@@ -6,7 +6,7 @@
 import { readFile } from 'node:fs/promises';
 import { delimiter, dirname, join, resolve, sep } from 'node:path';
 import { BowlineError } from '../../../api/errors.ts';
-import { nearest } from '../../nearest.ts';
+import { nearest } from '../../../api/nearest.ts';
 import { parseKubeconfig } from './schema.ts';
 import type {
   ClientCertificate,
