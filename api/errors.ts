@@ -33,6 +33,7 @@ export const errorCodes = {
   TARGET_AMBIGUOUS: 'usage',
   CONNECTION_NOT_FOUND: 'usage',
   BAD_REQUEST: 'usage',
+  ENVIRONMENT_FILE_INVALID: 'usage',
   API_VERSION_MISMATCH: 'usage',
   API_FORBIDDEN: 'usage', // token, Host or Origin
   // config
@@ -62,6 +63,9 @@ export const errorCodes = {
   PROOF_FAILED: 'cluster',
   // conflict
   ALREADY_REDIRECTED: 'conflict',
+  TAKEN_OVER: 'conflict',
+  WAIT_TIMEOUT: 'conflict',
+  SESSION_LAPSED: 'conflict',
   ALREADY_CONNECTED: 'conflict',
   CHANGED_MEANWHILE: 'conflict',
   // machine
@@ -72,6 +76,7 @@ export const errorCodes = {
   DAEMON_START_FAILED: 'machine',
   STATE_UNREADABLE: 'machine',
   COMMAND_NOT_STARTED: 'machine',
+  PRIVATE_FILES_IMPOSSIBLE: 'machine',
   // interrupted
   CANCELLED: 'interrupted',
   // bug
