@@ -31,6 +31,15 @@ export const ConnectRequest = z.object({
   agentImageHasAgent: z._default(z.boolean(), false),
   /** The project's environment file as the caller read it. Relative local paths start at its folder; `path` is absolute. */
   environmentFile: optional(z.object({ path: text, text })),
+  /** Bring the files of the container's volumes to this machine. */
+  volumes: z._default(z.boolean(), true),
+  /** A volume with more is left out. */
+  maxVolumeBytes: z._default(z.number().check(z.int(), z.minimum(0)), 100 * 1024 * 1024),
+  /** Globs of file paths inside a volume; one without `/` is matched with the name alone. No `include` is everything. */
+  include: z._default(z.array(text), []),
+  exclude: z._default(z.array(text), []),
+  /** Answer when the files have come too, where that takes no longer than `timeoutSeconds`. */
+  awaitFiles: z._default(z.boolean(), false),
   /** Seconds until the agent must run, and until the redirect must be proved. */
   timeoutSeconds: z._default(z.number(), 60),
   drainSeconds: z._default(z.number(), 30),
@@ -78,6 +87,28 @@ export const NamedService = z.object({
 });
 export type NamedService = z.infer<typeof NamedService>;
 
+/** One mount of the container, and its copy on this machine. */
+export const MountedVolume = z.object({
+  /** Name of the volume in the pod. */
+  volume: text,
+  /** As in the pod's spec: configMap, secret, projected, emptyDir, persistentVolumeClaim, ... */
+  kind: text,
+  mountPath: text,
+  subPath: optional(text),
+  /** Absolute path of the copy: a link that leads to another folder when the content has changed. */
+  local: text,
+  /** skipped: larger than `maxVolumeBytes`; unavailable: nobody in the cluster can read it out; failed: tried, without success. */
+  state: z.enum(['waiting', 'downloading', 'ready', 'skipped', 'unavailable', 'failed']),
+  /** Of what was, or is being, brought here; known before it is. */
+  bytes: optional(z.number()),
+  files: optional(z.number()),
+  /** Why it is in this state, or which entries were left out. */
+  reason: optional(text),
+  /** ISO 8601: when the content here was last changed. */
+  updated: optional(text),
+});
+export type MountedVolume = z.infer<typeof MountedVolume>;
+
 export const ConnectionState = z.enum([
   'connecting',
   'connected',
@@ -122,6 +153,15 @@ export const Connection = z.object({
   namesMode: optional(z.enum(['hosts', 'env'])),
   services: z.array(NamedService),
   traffic: optional(z.object({ inbound: z.number(), outbound: z.number(), toOriginals: z.number() })),
+  /** Absent without a target, with `volumes: false`, and until the agent runs. */
+  files: optional(
+    z.object({
+      /** Has `root`, in which the mounts stand at the container's paths, and `volumes` with one entry each. */
+      folder: text,
+      backing: z.enum(['memory', 'disk']),
+      mounts: z.array(MountedVolume),
+    }),
+  ),
   warnings: z.array(Warning),
   error: optional(ErrorAnswer),
 });
