@@ -15,11 +15,13 @@ export interface RunOptions {
   env: Readonly<Record<string, string | undefined>>;
   /** The container's variables; those of the machine itself win. */
   podVariables: Readonly<Record<string, string>>;
+  /** Programs that become the command, with their arguments: the way into a namespace. */
+  enter?: readonly string[];
 }
 
 /** Resolves with the exit status, 128 + number for a signal. Rejects with COMMAND_NOT_STARTED. */
-export async function runCommand({ command, env, podVariables }: RunOptions): Promise<number> {
-  const [program = '', ...args] = command;
+export async function runCommand({ command, env, podVariables, enter = [] }: RunOptions): Promise<number> {
+  const [program = '', ...args] = [...enter, ...command];
   const { promise, resolve, reject } = Promise.withResolvers<number>();
   let child: ChildProcess | undefined;
   // Before the command is there: it may be up, and be told to end, before `spawn` comes back to us.
@@ -33,7 +35,7 @@ export async function runCommand({ command, env, podVariables }: RunOptions): Pr
   });
   try {
     child = spawn(program, args, { stdio: 'inherit', env: { ...env, ...forMachine(podVariables) } });
-    child.once('error', (error: NodeJS.ErrnoException) => reject(notStarted(program, reasonOf(error), error)));
+    child.once('error', (error: NodeJS.ErrnoException) => reject(notStarted(command[0] ?? '', reasonOf(error), error)));
     child.once('exit', (code, signal) => resolve(code ?? 128 + (signal === null ? 0 : constants.signals[signal])));
     return await promise;
   } finally {

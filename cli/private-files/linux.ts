@@ -1,0 +1,191 @@
+/**
+ * A mount namespace for one command, without root: a user namespace gives the right to mount in it. A holder process makes
+ * it and waits; the command enters from beside, so that its variables, streams and process group pass through no shell, and
+ * in a second user namespace it has its own user id again and no right over the mounts. Everything made for it lies in
+ * memory inside the namespace: it is gone with its last process, however that ends.
+ */
+import { spawn, type ChildProcessWithoutNullStreams } from 'node:child_process';
+import { once } from 'node:events';
+import { constants } from 'node:fs';
+import { access, mkdir, readFile } from 'node:fs/promises';
+import { delimiter, join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { BowlineError } from '../../api/errors.ts';
+
+export interface NamespaceOptions {
+  /** An empty folder of the user: in the namespace, and only there, it has content. */
+  folder: string;
+  uid: number;
+  gid: number;
+  env: Readonly<Record<string, string | undefined>>;
+  signal: AbortSignal;
+}
+
+export interface Namespace extends Disposable {
+  /** `folder` of the namespace as this process can write it. */
+  readonly here: string;
+  /** Mounts what `writePlan` has written there. `remade`: its folders in order. Rejects with PRIVATE_FILES_IMPOSSIBLE. */
+  mount(remade: readonly string[]): Promise<void>;
+  /** Programs and arguments to put before a command, so that it runs inside, in the folder `cwd`. */
+  enter(cwd: string): string[];
+}
+
+/** Nobody waits longer than this for a namespace; usually it takes some hundredths of that. Milliseconds. */
+const patience = 10_000;
+/** util-linux; `pivot_root` lies where only root looks by default. */
+const systemPath = '/usr/sbin:/usr/bin:/sbin:/bin';
+
+/**
+ * Fixed text: what comes from the cluster is in files (fstab) and never part of a line of shell. It speaks one line when
+ * the folder can be filled, reads the folders that are remade (none contains a newline) until an empty one, and speaks
+ * again when all is mounted. Then it keeps the namespace until its input ends.
+ */
+const holder = `
+set -eu
+here=$1 uid=$2 gid=$3
+mount -n -t tmpfs -o mode=0700,size=64m bowline "$here"
+echo ready
+number=0
+while IFS= read -r folder && [ -n "$folder" ]; do
+  mount -n -a -T "$here/$number.fstab"
+  if [ "$folder" = / ]; then
+    cd "$here/$number"
+    pivot_root . .
+    umount -n -l .
+  else
+    mount -n --move "$here/$number" "$folder"
+  fi
+  number=$((number + 1))
+done
+mount -n -a -T "$here/fstab"
+[ "$uid" = 0 ] || unshare --user --map-user="$uid" --map-group="$gid" --wd=/ true
+echo ready
+read -r _ || :
+`;
+
+/** Rejects with PRIVATE_FILES_IMPOSSIBLE. */
+export async function startNamespace(options: NamespaceOptions): Promise<Namespace> {
+  const { folder, uid, gid, env, signal } = options;
+  const programs = await findPrograms(env);
+  const rights = uid === 0 ? [] : ['--user', '--map-root-user'];
+  const args = [...rights, '--mount', '--propagation', 'private', 'sh', '-c', holder, 'bowline'];
+  const child = spawn(programs.unshare, [...args, folder, String(uid), String(gid)], {
+    // A session of its own: Ctrl-C in the terminal is for the command.
+    detached: true,
+    cwd: '/',
+    env: { PATH: systemPath, LC_ALL: 'C' },
+    stdio: 'pipe',
+  });
+  const said = listen(child);
+  const stop = (): void => {
+    child.stdin.destroy();
+    child.kill();
+  };
+  const ready = async (): Promise<void> => {
+    const within = AbortSignal.any([signal, AbortSignal.timeout(patience)]);
+    try {
+      await said.line(within);
+    } catch {
+      stop();
+      signal.throwIfAborted();
+      throw await why(within.aborted ? `it took longer than ${patience / 1000} s` : said.complaint());
+    }
+  };
+  await ready();
+  const target = String(child.pid);
+  return {
+    here: join('/proc', target, 'root', folder),
+    async mount(remade) {
+      child.stdin.write(`${remade.map((path) => `${path}\n`).join('')}\n`);
+      await ready();
+    },
+    enter(cwd) {
+      const enter = uid === 0 ? [] : ['--user', '--preserve-credentials'];
+      const become = uid === 0 ? [] : ['--user', `--map-user=${uid}`, `--map-group=${gid}`];
+      const first = [programs.nsenter, `--target=${target}`, ...enter, '--mount', '--'];
+      return [...first, programs.unshare, ...become, `--wd=${cwd}`, '--'];
+    },
+    [Symbol.dispose]: stop,
+  };
+}
+
+/** The lines that the holder speaks, and what it complains of. */
+function listen(child: ChildProcessWithoutNullStreams): {
+  line: (signal: AbortSignal) => Promise<void>;
+  complaint: () => string;
+} {
+  let complaint = '';
+  child.stderr.on('data', (chunk: Buffer) => (complaint += chunk.toString()));
+  child.stdin.on('error', () => undefined); // it has ended: that is seen below
+  const lines = createInterface(child.stdout);
+  const gone = once(child, 'close').then(
+    () => Promise.reject(new Error('gone')),
+    (error: unknown) => Promise.reject(error instanceof Error ? error : new Error(String(error))),
+  );
+  gone.catch((error: Error) => (complaint ||= error.message));
+  return {
+    line: async (signal) => {
+      await Promise.race([once(lines, 'line', { signal }), gone]);
+    },
+    complaint: () => complaint.trim().split('\n')[0] ?? '',
+  };
+}
+
+async function findPrograms(
+  env: NamespaceOptions['env'],
+): Promise<Record<'unshare' | 'nsenter' | 'mount' | 'pivot_root', string>> {
+  const find = async (program: string): Promise<string> => {
+    for (const folder of `${env['PATH'] ?? ''}${delimiter}${systemPath}`.split(delimiter)) {
+      const path = join(folder, program);
+      if (
+        folder.startsWith('/') &&
+        (await access(path, constants.X_OK).then(
+          () => true,
+          () => false,
+        ))
+      )
+        return path;
+    }
+    throw impossible(`there is no program \`${program}\``, 'Install util-linux, which has it.');
+  };
+  const [unshare, nsenter, mount, pivot] = await Promise.all(['unshare', 'nsenter', 'mount', 'pivot_root'].map(find));
+  return { unshare: unshare!, nsenter: nsenter!, mount: mount!, pivot_root: pivot! };
+}
+
+/** The switch of the system that stands against it, where it can be told; else what the system said. */
+async function why(complaint: string): Promise<BowlineError> {
+  const setting = (name: string): Promise<string> =>
+    readFile(join('/proc/sys', name), 'utf8').then(
+      (text) => text.trim(),
+      () => '',
+    );
+  if ((await setting('user/max_user_namespaces')) === '0' || /No space left on device/.test(complaint)) {
+    return impossible(
+      'user namespaces are off (user.max_user_namespaces is 0 or reached)',
+      'Allow them: sudo sysctl user.max_user_namespaces=10000',
+    );
+  }
+  if ((await setting('kernel/unprivileged_userns_clone')) === '0') {
+    return impossible(
+      'user namespaces are for root only (kernel.unprivileged_userns_clone is 0)',
+      'Allow them: sudo sysctl kernel.unprivileged_userns_clone=1',
+    );
+  }
+  if ((await setting('kernel/apparmor_restrict_unprivileged_userns')) === '1') {
+    return impossible(
+      'AppArmor restricts user namespaces (kernel.apparmor_restrict_unprivileged_userns is 1)',
+      'Allow them: sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0',
+    );
+  }
+  if (/unrecognized option|invalid option/.test(complaint))
+    return impossible(`util-linux is too old: ${complaint}`, 'Version 2.36 of util-linux or a later one is needed.');
+  return impossible(
+    complaint || 'the system refused without a reason',
+    'In a container, allow it user namespaces and mounts (its seccomp profile and capabilities).',
+  );
+}
+
+export function impossible(reason: string, hint: string): BowlineError {
+  const message = `The pod's files cannot stand at their real paths: ${reason}.`;
+  return new BowlineError('PRIVATE_FILES_IMPOSSIBLE', message, { hint });
+}
