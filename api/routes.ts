@@ -16,6 +16,8 @@ import {
   LogLine,
   Plan,
   Progress,
+  Redirect,
+  RedirectsRequest,
   RestoreRequest,
 } from './schema.ts';
 
@@ -65,6 +67,14 @@ export const routes = {
     kind: 'one',
     summary: 'All connections',
     answer: z.object({ connections: z.array(Connection) }),
+  },
+  redirects: {
+    method: 'POST',
+    path: '/v1/redirects',
+    kind: 'one',
+    summary: "Everybody's redirects in a namespace, or in all, as the cluster says",
+    body: RedirectsRequest,
+    answer: z.object({ redirects: z.array(Redirect) }),
   },
   connect: {
     method: 'POST',

@@ -43,6 +43,13 @@ export const ConnectRequest = z.object({
   /** Seconds until the agent must run, and until the redirect must be proved. */
   timeoutSeconds: z._default(z.number(), 60),
   drainSeconds: z._default(z.number(), 30),
+  /** Seconds without a sign of this machine after which a keeper puts everything back. */
+  lapseSeconds: z._default(z.number().check(z.int(), z.minimum(5)), 60),
+  /** What to do where somebody else redirects the workload: end his session, or wait as many seconds for its end. */
+  takeOver: z._default(z.boolean(), false),
+  waitSeconds: z._default(z.number(), 0),
+  /** Stop the originals also where no keeper would start them again. */
+  withoutKeeper: z._default(z.boolean(), false),
 });
 export type ConnectRequest = z.infer<typeof ConnectRequest>;
 export type ConnectInput = z.input<typeof ConnectRequest>;
@@ -209,6 +216,36 @@ export const RestoreRequest = z.object({
   dryRun: z._default(z.boolean(), false),
 });
 export type RestoreRequest = z.infer<typeof RestoreRequest>;
+
+export const RedirectsRequest = z.object({
+  kubeconfig: optional(text),
+  context: optional(text),
+  /** Default: the context's, and those of this machine's connections in it. */
+  namespace: optional(text),
+  allNamespaces: z._default(z.boolean(), false),
+});
+export type RedirectsRequest = z.infer<typeof RedirectsRequest>;
+
+/** Somebody's session in the cluster, as its Lease says. */
+export const Redirect = z.object({
+  namespace: text,
+  session: text,
+  workload: optional(z.object({ kind: text, name: text })),
+  user: text,
+  host: text,
+  /** The Bowline of that machine. */
+  version: text,
+  since: text,
+  /** gone: no sign for `lapseSeconds`, by the API server's clock. */
+  machine: z.enum(['there', 'gone', 'being restored', 'unknown']),
+  silentSeconds: optional(z.number()),
+  lapseSeconds: z.number(),
+  /** The keeper that watches it. */
+  keeper: optional(text),
+  /** Its name, where it is a connection of this machine. */
+  connection: optional(text),
+});
+export type Redirect = z.infer<typeof Redirect>;
 
 /** file: the environment file; service: generated from the Services; container: its own; machine: added for this machine. */
 export const Origin = z.enum(['file', 'service', 'container', 'machine']);

@@ -16,6 +16,11 @@ export interface ConnectOptions {
   agentImageHasAgent: boolean;
   timeout: number;
   drain: number;
+  lapse: number;
+  takeOver: boolean;
+  wait: boolean;
+  waitTimeout: number;
+  withoutKeeper: boolean;
 }
 
 export function connectRequest(
@@ -28,6 +33,8 @@ export function connectRequest(
       options.port.length > 0 && '--port',
       options.container !== undefined && '--container',
       options.stopOriginal && '--stop-original',
+      options.takeOver && '--take-over',
+      options.wait && '--wait',
     ].find((option) => option !== false);
     if (needless) {
       throw new BowlineError(
@@ -38,6 +45,11 @@ export function connectRequest(
         },
       );
     }
+  }
+  if (options.takeOver && options.wait) {
+    throw new BowlineError('BAD_ARGUMENT', '--take-over and --wait exclude each other.', {
+      hint: '--wait waits until the workload is free; --take-over ends the session that has it.',
+    });
   }
   return {
     ...place(options, env),
@@ -51,6 +63,10 @@ export function connectRequest(
     agentImageHasAgent: options.agentImageHasAgent,
     timeoutSeconds: options.timeout,
     drainSeconds: options.drain,
+    lapseSeconds: options.lapse,
+    takeOver: options.takeOver,
+    waitSeconds: options.wait ? options.waitTimeout : 0,
+    withoutKeeper: options.withoutKeeper,
   };
 }
 
@@ -97,6 +113,13 @@ export function parseSeconds(least: number): (text: string) => number {
     }
     return seconds;
   };
+}
+
+/** Whole seconds: a Lease knows no other. */
+export function parseLapse(text: string): number {
+  const seconds = parseSeconds(5)(text);
+  if (Number.isInteger(seconds)) return seconds;
+  throw new BowlineError('BAD_ARGUMENT', `${JSON.stringify(text)} is not a whole number of seconds.`);
 }
 
 /** An empty value is a shell variable that was not set, hardly the wish for the default. For commander. */

@@ -4,7 +4,7 @@
  */
 import { setTimeout } from 'node:timers/promises';
 import type { Client } from '../api/client.ts';
-import { BowlineError } from '../api/errors.ts';
+import { BowlineError, type ErrorCategory } from '../api/errors.ts';
 import type { HoldLine } from '../api/schema.ts';
 import { ensureDaemon } from './daemon-process.ts';
 import { onErr, type Io } from './io.ts';
@@ -14,6 +14,8 @@ export interface HeldConnection {
   commandEnded(): void;
   /** Stops watching; the connection must be released before, or ends with this process. */
   letGo(): Promise<void>;
+  /** Set where the connection ended otherwise than by its own disconnect: whose fault it was. */
+  readonly failure: ErrorCategory | undefined;
 }
 
 const retryInterval = 500;
@@ -28,6 +30,8 @@ export function watchHeld(
   const over = new AbortController();
   let state = 'connected';
   let commandRuns = true;
+  let failure: ErrorCategory | undefined;
+  let why = 'was disconnected';
   const isGone = (): boolean => state === 'gone';
 
   const tell = (text: string): void => {
@@ -36,12 +40,17 @@ export function watchHeld(
   const see = (line: HoldLine): void => {
     if (line.type === 'gone') {
       state = 'gone';
-      tell(`${name} was disconnected; the command goes on without it`);
+      tell(`${name} ${why}; the command goes on without it`);
     } else if (line.connection.state !== state) {
       state = line.connection.state;
       if (state === 'reconnecting')
         tell(`${name} is reconnecting${line.connection.reason ? `: ${line.connection.reason}` : ''}`);
       if (state === 'connected') tell(`${name} is connected again`);
+      const { error } = line.connection;
+      if (state === 'failed' && error !== undefined) {
+        failure = error.category as ErrorCategory;
+        why = `ended: ${error.message.replace(/\.$/, '')}`;
+      }
     }
   };
   const read = async (lines: AsyncIterator<unknown>): Promise<void> => {
@@ -70,6 +79,9 @@ export function watchHeld(
   const watching = watch();
 
   return {
+    get failure() {
+      return failure;
+    },
     commandEnded() {
       commandRuns = false;
     },

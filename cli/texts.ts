@@ -1,5 +1,5 @@
 /** What commands say about connections and plans to people: pure functions from the API's shapes to text. */
-import type { Connection, DaemonStatus, NamedService, Plan } from '../api/schema.ts';
+import type { Connection, DaemonStatus, NamedService, Plan, Redirect } from '../api/schema.ts';
 import { onOut } from './io.ts';
 import { table } from './table.ts';
 
@@ -16,6 +16,19 @@ export function describeList(connections: Connection[]): string {
     ago(each.since),
   ]);
   return table([['NAME', 'STATE', 'CONTEXT', 'PORTS', 'AGENT', 'NAMES', 'SINCE'], ...rows]);
+}
+
+/** What others redirect. */
+export function describeRedirects(redirects: Redirect[]): string {
+  const rows = redirects.map(({ namespace, workload, user, host, since, machine, silentSeconds }) => [
+    `${namespace}/${workload?.name ?? '-'}`,
+    workload?.kind ?? '-',
+    user,
+    host,
+    ago(since),
+    machine === 'gone' ? onOut('red', `gone for ${silentSeconds} s`) : machine,
+  ]);
+  return table([['REDIRECTED', 'KIND', 'BY', 'HOST', 'SINCE', 'MACHINE'], ...rows]);
 }
 
 export function describeStatus({ daemon, helper, connections }: DaemonStatus): string {

@@ -2,6 +2,7 @@
  * The daemon: the composition root. Nothing else constructs its parts. Ends with status 0 when another daemon of this
  * user runs already, so that two starts at once are one.
  */
+import { hostname, userInfo } from 'node:os';
 import { join } from 'node:path';
 import { BowlineError, exitStatus } from '../api/errors.ts';
 import { pathsOf, platformFacts } from '../api/paths.ts';
@@ -23,6 +24,7 @@ import { openJsonFile, openJsonFolder } from './state/json-files.ts';
 const defaultImage = 'docker.io/library/node:24-slim';
 
 const facts = platformFacts();
+const identity = { user: userInfo().username, host: hostname() };
 const levels = ['debug', 'info', 'warn', 'error'] as const;
 const logLevel = levels.find((level) => level === facts.env['BOWLINE_LOG_LEVEL']);
 
@@ -60,7 +62,7 @@ const openParts: DaemonOptions['openParts'] = async ({ paths, log, signal }) => 
     log,
   });
   const manager = await startConnections(
-    { openCluster: open, store, names, code: once(bundleAgent), defaultImage, log },
+    { openCluster: open, store, names, code: once(bundleAgent), defaultImage, identity, log },
     signal,
   );
   const kept = undo.move();

@@ -3,7 +3,14 @@ import { Command, Option } from 'commander';
 import type { Client } from '../../api/client.ts';
 import { BowlineError, exitStatus } from '../../api/errors.ts';
 import type { Connection, ConnectInput, Progress } from '../../api/schema.ts';
-import { connectRequest, filled, parsePort, parseSeconds, type ConnectOptions } from '../connect-request.ts';
+import {
+  connectRequest,
+  filled,
+  parseLapse,
+  parsePort,
+  parseSeconds,
+  type ConnectOptions,
+} from '../connect-request.ts';
 import { daemonIfAnything, ensureDaemon } from '../daemon-process.ts';
 import { checkProgram } from '../find-program.ts';
 import { watchHeld } from '../held-connection.ts';
@@ -70,6 +77,18 @@ export function connectCommand(io: Io): Command {
         .argParser(parseSeconds(0))
         .default(30),
     )
+    .addOption(
+      new Option(
+        '--lapse <SECONDS>',
+        'without a sign of this machine for so long, a keeper puts everything back; whole, at least 5',
+      )
+        .argParser(parseLapse)
+        .default(60),
+    )
+    .option('--take-over', 'end the session of somebody else who has the workload; he is told', false)
+    .option('--wait', 'wait while somebody else has the workload', false)
+    .addOption(new Option('--wait-timeout <SECONDS>', 'how long --wait waits').argParser(parseSeconds(1)).default(600))
+    .option('--without-keeper', 'stop the originals also where no keeper would start them again', false)
     .option('--dry-run', 'print every object and patch, and change nothing')
     .addOption(progressOption())
     .option('--json', 'NDJSON: steps, then the result (with a COMMAND on standard error)')
@@ -122,7 +141,8 @@ async function connectAndRun(
   const released = await release(connection.name, io);
   await held.letGo();
   if (failure) throw failure;
-  return status === 0 ? released : status;
+  if (status !== 0) return status;
+  return held.failure === undefined ? released : exitStatus[held.failure];
 }
 
 /** The exit status of the release; that somebody else was faster is fine. */
@@ -181,6 +201,6 @@ Examples:
   bowline connect deploy/worker --stop-original -- node worker.js
   bowline connect deploy/stats-api --dry-run
 
-Exit status: of the COMMAND (128 + number when a signal ended it); else 2 usage, 3 kubeconfig, 4 rights, 5 cluster,
+Exit status: of the COMMAND (128 + number when a signal ended it), but 6 instead of 0 when the connection was taken over; else 2 usage, 3 kubeconfig, 4 rights, 5 cluster,
 6 conflict, 7 this machine, 130 cancelled.
 `;

@@ -125,5 +125,8 @@ export interface Cluster {
   /** `v1.34.4`; also the cheapest proof that server, certificate and credentials are right. */
   version(options?: CallOptions): Promise<string>;
 
+  /** The API server's clock (to the second), against which machines can be compared whose own clocks differ. */
+  serverTime(options?: CallOptions): Promise<Date>;
+
   close(): Promise<void>;
 }

@@ -19,7 +19,7 @@ import type { PluginCache } from './config/plugincache.ts';
 import type { PipeMemory } from './openpipe.ts';
 import type { Place } from './paths.ts';
 import type { Resource } from './resources.ts';
-import type { Transport } from './transport/transport.ts';
+import type { Call, Transport } from './transport/transport.ts';
 
 export interface OpenClusterOptions {
   /** KUBECONFIG as the user's shell has it: a list of files. Without it `~/.kube/config`; the environment below is not asked. */
@@ -180,21 +180,29 @@ function clusterOver(
     openPipe: (pod, path, bounds) => opener.open(pod, path, bounds),
     portForward: (pod, bounds) => portForward(transport, pod, bounds),
 
-    async version({ signal, timeout } = {}) {
-      const version = await transport.json<{ gitVersion?: string }>({
-        method: 'GET',
-        path: '/version',
-        subject: { verb: 'get', group: '', resource: '/version' },
-        signal,
-        timeout,
-      });
+    async version(bounds = {}) {
+      const version = await transport.json<{ gitVersion?: string }>(versionCall(bounds));
       return version.gitVersion ?? '';
+    },
+
+    async serverTime(bounds = {}) {
+      const answer = await transport.stream(versionCall(bounds));
+      answer.resume();
+      return new Date(answer.headers.date ?? NaN);
     },
 
     close,
     [Symbol.asyncDispose]: close,
   };
 }
+
+const versionCall = ({ signal, timeout }: CallOptions): Call => ({
+  method: 'GET',
+  path: '/version',
+  subject: { verb: 'get', group: '', resource: '/version' },
+  signal,
+  timeout,
+});
 
 /** Callers need not repeat what the resource says already. */
 function typed<T extends KubernetesObject>({ group, version, kind }: Resource<T>, body: T): T {

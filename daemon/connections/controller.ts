@@ -8,6 +8,7 @@ import { BowlineError } from '../../api/errors.ts';
 import type { Connection, ConnectionState, Environment } from '../../api/schema.ts';
 import { DialError, type InboundRequest, type Target, type TunnelStream } from '../../tunnel/tunnel.ts';
 import type { Cluster } from '../cluster/cluster.ts';
+import { leases } from '../cluster/resources.ts';
 import { environmentOf } from '../environment/environment.ts';
 import type { ProcessFacts } from '../environment/process.ts';
 import type { Log } from '../log.ts';
@@ -25,7 +26,7 @@ import type { Prepared } from './prepare.ts';
 import { reachAgent } from './reach.ts';
 import type { Session, SessionStore } from './session.ts';
 import type { Tunnels } from './tunnels.ts';
-import { checkLease, noticeTakeovers, renewLease } from './upkeep.ts';
+import { keepLease, lossOf, noticeTakeovers } from './upkeep.ts';
 
 export interface ControllerOptions {
   cluster: Cluster;
@@ -34,6 +35,8 @@ export interface ControllerOptions {
   names: NamesManager;
   code: AgentCode;
   log: Log;
+  /** The same connection for a new session, after the former one lapsed. */
+  prepareAnew: (session: Session, signal: AbortSignal) => Promise<Prepared>;
   onChange: (event: string, connection: Connection) => void;
   /** Called once when the connection has ended, by whomever. */
   onEnd: () => void;
@@ -44,6 +47,7 @@ export interface ControllerOptions {
 const cancelled = new BowlineError('CANCELLED', 'Cancelled; everything was put back.');
 /** Milliseconds that a release may take, beside draining and starting the originals, before it is left to `restore`. */
 const releaseLimit = 60_000;
+const quiet = (): void => undefined;
 const proofInterval = 30_000;
 const doubtInterval = 3000;
 
@@ -64,6 +68,12 @@ export class ConnectionController {
   private traffic = { inbound: 0, outbound: 0, toOriginals: 0 };
   /** Aborted when the connection shall end: stops supervision, renewal and everything that waits. */
   private readonly ending = new AbortController();
+  /** Aborted with the reason when the session is not ours any more. One for each session. */
+  private loss = new AbortController();
+  /** Aborted when nobody needs to hear of the session any more; until then, also while it is released, it is renewed. */
+  private readonly upkeep = new AbortController();
+  /** Milliseconds since 1970 when the Lease was last renewed by this process: unlike other clocks, this one counts sleep. */
+  private renewedAt = 0;
   private supervision: Promise<void> = Promise.resolve();
   /** Settles, never rejects, when `establish` has stopped: nothing is undone while it still makes things. */
   private establishing: Promise<unknown> = Promise.resolve();
@@ -82,30 +92,14 @@ export class ConnectionController {
 
   /** Resolves when connected and proved; on failure or abort everything is undone before it rejects. */
   async connect(prepared: Prepared, onProgress: OnProgress, signal: AbortSignal): Promise<Connection> {
-    const { cluster } = this.options;
     const onStep = stepper(onProgress);
     this.facts = Promise.resolve(prepared.facts);
     for (const warning of this.session.warnings) onProgress({ type: 'warning', ...warning });
-    const stop = AbortSignal.any([signal, this.ending.signal]);
     await this.save('connecting');
     this.changed('connecting');
     try {
-      const establishing = establish(cluster, prepared, {
-        code: this.options.code,
-        accept: this.accept.bind(this),
-        onStep,
-        onLease: async (leaseUid) => {
-          this.session = { ...this.session, leaseUid };
-          await this.save('connecting');
-        },
-        onTunnels: (tunnels) => (this.tunnels = tunnels),
-        signal: stop,
-      });
-      this.establishing = establishing.catch(() => undefined);
-      const made = await establishing;
-      this.agent = made.agent;
-      if (made.proved.length > 0) this.proof = { at: new Date().toISOString(), services: made.proved };
-      if (made.stopped) this.session = { ...this.session, originals: { ...this.session.originals!, stopped: true } };
+      const stop = AbortSignal.any([signal, this.ending.signal, this.loss.signal]);
+      await this.establish(prepared, onStep, stop);
       onStep('names', 'making the services answer by their names');
       await this.attachNames(onProgress, stop);
       await this.save('connected');
@@ -114,16 +108,64 @@ export class ConnectionController {
       onStep('done', `connected ${this.name}`);
       return this.snapshot();
     } catch (error) {
-      const cause = signal.aborted ? cancelled : BowlineError.from(error);
+      const lost = this.loss.signal.aborted ? (this.loss.signal.reason as BowlineError) : undefined;
+      const cause = signal.aborted ? cancelled : (lost ?? BowlineError.from(error));
       onStep('undo', 'putting everything back');
       await this.release(onProgress, cause);
       throw this.error ?? cause; // the release may have failed in its turn
     }
   }
 
+  /** Makes the session in the cluster and proves it. What it throws leaves things to release. */
+  private async establish(
+    prepared: Prepared,
+    onStep: (step: string, message: string) => void,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const establishing = establish(this.options.cluster, prepared, {
+      code: this.options.code,
+      accept: this.accept.bind(this),
+      onStep,
+      onLease: async (leaseUid) => {
+        this.session = { ...this.session, leaseUid };
+        await this.save('connecting');
+        this.renewedAt = Date.now();
+        this.startUpkeep();
+      },
+      onTunnels: (tunnels) => (this.tunnels = tunnels),
+      signal,
+    });
+    this.establishing = establishing.catch(() => undefined);
+    const made = await establishing;
+    this.agent = made.agent;
+    if (made.proved.length > 0) this.proof = { at: new Date().toISOString(), services: made.proved };
+    if (made.stopped) this.session = { ...this.session, originals: { ...this.session.originals!, stopped: true } };
+  }
+
+  /** Renews the Lease of this session and hears of what others do with it, until it is lost or wholly released. */
+  private startUpkeep(): void {
+    const { cluster, log, lifetime } = this.options;
+    const signal = AbortSignal.any([this.upkeep.signal, this.loss.signal, lifetime]);
+    void keepLease(cluster, this.session, log, signal, {
+      silent: () => Date.now() - this.renewedAt,
+      onRenewed: () => (this.renewedAt = Date.now()),
+      onLoss: (error) => this.lose(error),
+      onKeeper: () => undefined,
+    });
+    const proveNow = (): void => {
+      if (this.state === 'connected') this.proveNow();
+    };
+    void noticeTakeovers(cluster, this.session, log, proveNow, signal);
+  }
+
+  private lose(error: BowlineError): void {
+    if (this.releasing === undefined) this.loss.abort(error);
+  }
+
   /** Takes up a saved connection after a restart of the daemon: the agent is there, the tunnels are not. */
   resume(): void {
     this.setState('reconnecting', 'the daemon was restarted');
+    this.startUpkeep();
     this.supervision = this.supervise();
   }
 
@@ -308,27 +350,69 @@ export class ConnectionController {
     this.session = { ...this.session, warnings: [...others, warning] };
   }
 
-  /** Holds the tie until the connection ends: notices a lost tunnel, finds the agent again, proves, renews the Lease. */
+  /** Holds the tie until the connection ends: notices a lost tunnel, finds the agent again, proves; after a lapse starts anew. */
   private async supervise(): Promise<void> {
-    const signal = AbortSignal.any([this.ending.signal, this.options.lifetime]);
-    const { cluster, log } = this.options;
-    const beside = Promise.all([
-      renewLease(cluster, this.session, log, signal),
-      noticeTakeovers(cluster, this.session, log, () => this.state === 'connected' && this.proveNow(), signal),
-    ]);
+    const end = AbortSignal.any([this.ending.signal, this.options.lifetime]);
     try {
-      while (!signal.aborted) {
-        this.tunnels ??= await this.reconnect(signal);
-        const lost = await this.watchTunnels(this.tunnels, signal);
-        if (signal.aborted) break;
-        await this.tunnels.close();
-        this.tunnels = undefined;
-        this.setState('reconnecting', lost);
+      while (!end.aborted) {
+        await this.superviseSession(AbortSignal.any([end, this.loss.signal])).catch((error: unknown) => {
+          if (!this.loss.signal.aborted) throw error;
+        });
+        if (end.aborted) return;
+        const lost = this.loss.signal.reason as BowlineError;
+        if (lost.code !== 'SESSION_LAPSED') throw lost;
+        await this.startAnew(lost, end);
       }
     } catch (error) {
-      if (!signal.aborted) void this.release(() => undefined, BowlineError.from(error));
+      if (!end.aborted) void this.release(() => undefined, BowlineError.from(error));
     }
-    await beside;
+  }
+
+  private async superviseSession(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      this.tunnels ??= await this.reconnect(signal);
+      const lost = await this.watchTunnels(this.tunnels, signal);
+      if (signal.aborted) break;
+      await this.tunnels.close();
+      this.tunnels = undefined;
+      this.setState('reconnecting', lost);
+    }
+  }
+
+  /** After a lapse: the same connection with a new session, unless somebody else took the workload meanwhile. */
+  private async startAnew(lapsed: BowlineError, end: AbortSignal): Promise<void> {
+    const { cluster, log, store } = this.options;
+    this.setState('reconnecting', `${lapsed.message} Connecting anew.`);
+    log.warn('session-lapsed', { connection: this.name });
+    for (let pause = 200; ; pause = Math.min(pause * 2, 5000)) {
+      try {
+        await this.tunnels?.close();
+        this.tunnels = undefined;
+        const { id, holder, leaseName, namespace } = this.session;
+        // Mostly nothing is left: a keeper, or whoever restored it, was there before. Not so after a try that failed.
+        const signal = AbortSignal.any([end, AbortSignal.timeout(releaseLimit)]);
+        const left = { session: id, holder, leaseName, namespace, drain: 0, patience: releaseLimit, signal };
+        await releaseSession(cluster, { ...left, onStep: quiet });
+        const prepared = await this.options.prepareAnew(this.session, end);
+        this.session = prepared.session;
+        this.facts = Promise.resolve(prepared.facts);
+        this.loss = new AbortController();
+        await this.save('connecting');
+        await store.remove(id);
+        await this.establish(prepared, quiet, AbortSignal.any([end, this.loss.signal]));
+        if (this.names === undefined) await this.attachNames(quiet, end);
+        await this.save('connected');
+        this.setState('connected');
+        return;
+      } catch (error) {
+        end.throwIfAborted();
+        const cause = BowlineError.from(error);
+        if (!passes(cause)) throw cause;
+        log.info('anew-failed', { connection: this.name, code: cause.code, reason: cause.message });
+        this.setState('reconnecting', `${lapsed.message} Connecting anew: ${cause.message}`);
+        await delay(pause * (0.75 + Math.random() / 2), undefined, { signal: end });
+      }
+    }
   }
 
   /** Resolves with the reason when the tunnels have ended. Proves the redirect now and then, more often while it fails. */
@@ -376,13 +460,16 @@ export class ConnectionController {
     }
   }
 
-  /** Tries until there are tunnels or the connection ends. Throws when the session is no longer in the cluster. */
+  /** Tries until there are tunnels, the session is lost, or the connection ends. */
   private async reconnect(signal: AbortSignal): Promise<Tunnels> {
     const { cluster, log } = this.options;
     for (let pause = 200; ; pause = Math.min(pause * 2, 2000)) {
       let opened: Tunnels | undefined;
       try {
-        await checkLease(cluster, this.session, signal);
+        const lease = await cluster.find(leases, this.session.leaseName, this.session.namespace, { signal });
+        const loss = lossOf(this.session, lease, Date.now() - this.renewedAt);
+        if (loss !== undefined) this.lose(loss);
+        signal.throwIfAborted();
         const { id, namespace, image, target } = this.session;
         const container = target?.container ?? 'agent';
         const wait = { session: id, namespace, container, image: image.name, timeout: 10_000, signal };
@@ -399,7 +486,6 @@ export class ConnectionController {
         await opened?.close();
         signal.throwIfAborted();
         const cause = BowlineError.from(error);
-        if (cause.code === 'CONNECTION_NOT_FOUND') throw cause;
         const wait = pause * (0.75 + Math.random() / 2);
         log.info('reconnect-failed', {
           connection: this.name,
@@ -435,6 +521,7 @@ export class ConnectionController {
       const { outbound } = this.tunnels ?? {};
       const restored = await releaseSession(cluster, {
         session: this.session.id,
+        holder: this.session.holder,
         leaseName: this.session.leaseName,
         namespace: this.session.namespace,
         drain,
@@ -472,6 +559,7 @@ export class ConnectionController {
       });
       this.setState('failed', this.error.message);
     } finally {
+      this.upkeep.abort();
       this.tunnels = undefined;
       this.options.onEnd();
     }
@@ -496,6 +584,16 @@ export class ConnectionController {
   private changed(event: string): void {
     this.options.onChange(event, this.snapshot());
   }
+}
+
+/** Whether it may be otherwise in a moment: no network yet, or the former session is still being put back. */
+function passes({ code, details }: BowlineError): boolean {
+  if (code === 'ALREADY_REDIRECTED') {
+    return (details?.['holder'] as { machine?: string } | undefined)?.machine === 'being restored';
+  }
+  return ['API_UNREACHABLE', 'CREDENTIALS_FAILED', 'CREDENTIALS_EXPIRED', 'PIPE_FAILED', 'SESSION_LAPSED'].includes(
+    code,
+  );
 }
 
 /** Steps with the seconds since the first one. */

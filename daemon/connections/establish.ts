@@ -6,15 +6,14 @@ import type { OpenInboundOptions } from '../../tunnel/inbound.ts';
 import type { CallOptions, Cluster } from '../cluster/cluster.ts';
 import { agentRunning, type RunningAgent } from '../redirect/agent-wait.ts';
 import { proveRedirect } from '../redirect/proof.ts';
+import { createLease, leaseObject, renewLease } from '../redirect/lease.ts';
 import { originalsSelector } from '../redirect/routes.ts';
 import {
   agentReplicaSet,
-  createLease,
   createOriginalsService,
   createReplicaSet,
   createSecret,
   ensureCode,
-  leaseObject,
   originalsService,
   sessionSecret,
   type AgentCode,
@@ -55,7 +54,12 @@ export async function establish(cluster: Cluster, prepared: Prepared, options: E
     options.onStep(step, message);
   };
   onStep('lease', `writing the session's record (Lease ${session.leaseName})`);
-  const owner = await createLease(cluster, leaseObject(namespace, session.leaseName, record), workload, call);
+  const owner = await createLease(
+    cluster,
+    leaseObject(namespace, session.leaseName, record, request.lapseSeconds),
+    workload,
+    call,
+  );
   await options.onLease(owner.uid);
 
   const hasPorts = workload !== undefined && routes !== undefined && routes.agentPorts.length > 0;
@@ -99,6 +103,8 @@ export async function establish(cluster: Cluster, prepared: Prepared, options: E
   const redirected = routes?.services ?? [];
   if (redirected.length > 0) {
     onStep('redirect', `redirecting ${redirected.map(({ service }) => service.metadata?.name).join(', ')}`);
+    // Not after somebody took the workload over: he has put the Services back already.
+    await renewLease(cluster, { name: session.leaseName, namespace, uid: owner.uid, holder: session.holder }, call);
     for (const { service } of redirected) {
       signal.throwIfAborted();
       await redirectService(cluster, service, id, call);

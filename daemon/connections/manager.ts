@@ -1,5 +1,14 @@
 /** Registry of the connections: what the API server calls. Owns every controller; safe to call concurrently. */
-import type { Connection, ConnectRequest, Environment, Plan, Progress, RestoreRequest } from '../../api/schema.ts';
+import type {
+  Connection,
+  ConnectRequest,
+  Environment,
+  Plan,
+  Progress,
+  Redirect,
+  RedirectsRequest,
+  RestoreRequest,
+} from '../../api/schema.ts';
 
 export type OnProgress = (progress: Extract<Progress, { type: 'step' | 'warning' }>) => void;
 
@@ -15,6 +24,8 @@ export interface ConnectionManager extends AsyncDisposable {
   disconnect(name: string, onProgress: OnProgress, signal: AbortSignal): Promise<Connection>;
   /** `inPlace`: for a program that has the pod's files at their real paths and a hosts file with all names. */
   environment(name: string, options: { inPlace: boolean }, signal: AbortSignal): Promise<Environment>;
+  /** Everybody's redirects, as the cluster says. */
+  redirects(request: RedirectsRequest, signal: AbortSignal): Promise<Redirect[]>;
   planRestore(request: RestoreRequest, signal: AbortSignal): Promise<Plan>;
   /** Puts back what sessions without a daemon left in the cluster; answers what was restored. */
   restore(request: RestoreRequest, onProgress: OnProgress, signal: AbortSignal): Promise<string[]>;

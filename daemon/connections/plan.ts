@@ -1,11 +1,11 @@
 /** What `connect --dry-run` prints: every object and patch that `establish` would send, in its order. */
 import type { Plan } from '../../api/schema.ts';
+import { leaseObject } from '../redirect/lease.ts';
 import { originalsSelector } from '../redirect/routes.ts';
 import { redirectPatch } from '../redirect/services.ts';
 import {
   agentReplicaSet,
   codeConfigMap,
-  leaseObject,
   originalsService,
   sessionSecret,
   type AgentCode,
@@ -28,7 +28,7 @@ export function planOf(
   };
   const actions: Plan['actions'] = [
     create(
-      leaseObject(namespace, session.leaseName, record),
+      leaseObject(namespace, session.leaseName, record, session.request.lapseSeconds),
       'says who redirects, and what to put back; owns the rest',
     ),
   ];

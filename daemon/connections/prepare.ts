@@ -2,7 +2,6 @@
  * Everything that is known before anything is touched: the target, its ports, the caller's rights, the shape of each
  * object. `connect` and `--dry-run` start from the same answer, so the one cannot promise what the other does not do.
  */
-import { hostname, userInfo } from 'node:os';
 import type { V1PodTemplateSpec } from '@kubernetes/client-node';
 import { defaultControlPort, type AgentSession } from '../../agent-image/contract.ts';
 import { BowlineError } from '../../api/errors.ts';
@@ -15,9 +14,10 @@ import { processFacts } from './facts.ts';
 import { cloneWithAgent, gatewayPod, type AgentPodOptions } from '../redirect/agent-pod.ts';
 import { makeCredentials } from '../redirect/credentials.ts';
 import { didYouMean } from '../../api/nearest.ts';
-import { leaseName } from '../redirect/objects.ts';
+import { holderOfSession, leaseName, sessionLabel, type Identity } from '../redirect/objects.ts';
 import { proofTargets } from '../redirect/proof.ts';
-import { alreadyRedirected, type SessionRecord } from '../redirect/record.ts';
+import type { SessionRecord } from '../redirect/record.ts';
+import { alreadyRedirected, alreadyRedirectedBy } from '../redirect/refusals.ts';
 import { checkRights, checkStopRights } from '../redirect/rights.ts';
 import { routesOf, type Routes } from '../redirect/routes.ts';
 import type { AgentCode } from '../redirect/session-objects.ts';
@@ -43,6 +43,7 @@ export interface PrepareOptions extends CallOptions {
   signal: AbortSignal;
   defaultImage: string;
   code: AgentCode;
+  identity: Identity;
   /** Makes the connection's name unique in this daemon, or throws ALREADY_CONNECTED. */
   nameFor: (wanted: string, context: string) => string;
 }
@@ -74,7 +75,7 @@ export async function prepare(cluster: Cluster, request: ConnectRequest, options
   const name = options.nameFor(workload === undefined ? namespace : `${namespace}/${workload.name}`, cluster.context);
   const record: SessionRecord = {
     session: id,
-    owner: `${userInfo().username}@${hostname()}`,
+    ...options.identity,
     version: productVersion,
     since,
   };
@@ -89,6 +90,7 @@ export async function prepare(cluster: Cluster, request: ConnectRequest, options
     server: cluster.server,
     namespace,
     leaseName: leaseName(id, workload),
+    holder: holderOfSession(options.identity, id),
     controlPort: defaultControlPort,
     image,
     credentials,
@@ -128,7 +130,7 @@ async function prepareRedirect(cluster: Cluster, request: ConnectRequest, input:
   const { session, workload, podOptions, call } = input;
   const { namespace } = workload;
   const holder = await cluster.find(leases, session.leaseName, namespace, call);
-  if (holder !== undefined) throw alreadyRedirected(workload, namespace, holder);
+  if (holder !== undefined) throw alreadyRedirected(workload, holder, await serverTime(cluster, call));
   if (request.stopOriginal) {
     checkStoppable(workload);
     await checkStopRights(cluster, namespace, workload.kind, call);
@@ -146,12 +148,14 @@ async function prepareRedirect(cluster: Cluster, request: ConnectRequest, input:
     cluster.list(services, { ...call, namespace }),
     planClaims(cluster, workload, call),
   ]);
-  const routes = routesOf(workload, allServices, {
-    container: request.container,
-    ports: request.ports,
-    ifDown: request.ifDown,
-    stopOriginal: request.stopOriginal,
-  });
+  const routes = await withHolder(cluster, namespace, call, () =>
+    routesOf(workload, allServices, {
+      container: request.container,
+      ports: request.ports,
+      ifDown: request.ifDown,
+      stopOriginal: request.stopOriginal,
+    }),
+  );
   const original = workload.pods.find(isReady) ?? workload.pods[0];
   // Volumes of a StatefulSet are those of its first pod.
   const mounting = workload.pods.find((pod) => pod.metadata?.name === `${workload.name}-0`) ?? original;
@@ -165,6 +169,7 @@ async function prepareRedirect(cluster: Cluster, request: ConnectRequest, input:
     ...(node === undefined ? {} : { node: { name: node, required: claims.sameNode } }),
   });
   const warnings = [
+    ...session.warnings,
     ...routes.warnings,
     ...claims.warnings,
     ...headlessWarnings(routes),
@@ -192,6 +197,23 @@ async function prepareRedirect(cluster: Cluster, request: ConnectRequest, input:
     ...(facts === undefined ? {} : { facts }),
   };
 }
+
+/** A Service that another workload's session redirects is refused with its holder. */
+async function withHolder<T>(cluster: Cluster, namespace: string, call: CallOptions, look: () => T): Promise<T> {
+  try {
+    return look();
+  } catch (error) {
+    const { code, details } = BowlineError.from(error);
+    if (code !== 'ALREADY_REDIRECTED') throw error;
+    const labelSelector = `${sessionLabel}=${String(details?.['session'])}`;
+    const [lease] = await cluster.list(leases, { ...call, namespace, labelSelector });
+    if (lease === undefined) throw error;
+    throw alreadyRedirectedBy(lease, String(details?.['service']), await serverTime(cluster, call));
+  }
+}
+
+const serverTime = (cluster: Cluster, call: CallOptions): Promise<Date | undefined> =>
+  cluster.serverTime(call).catch(() => undefined);
 
 async function checkNamespace(cluster: Cluster, namespace: string, call: CallOptions): Promise<void> {
   const found = await cluster.find(namespaces, namespace, undefined, call).catch((error: unknown) => {

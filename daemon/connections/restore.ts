@@ -2,14 +2,15 @@
  * `bowline restore`: puts back what sessions without a daemon left in a namespace, from the cluster's own records, on any
  * machine with the rights. By default only this user's own leftovers of this machine; `all` is everybody's.
  */
-import { hostname, userInfo } from 'node:os';
 import type { KubernetesObject, V1Lease } from '@kubernetes/client-node';
 import { BowlineError } from '../../api/errors.ts';
 import type { Plan, RestoreRequest } from '../../api/schema.ts';
 import type { CallOptions, Cluster } from '../cluster/cluster.ts';
 import { configMaps, leases, pods, replicaSets, secrets, services, type Resource } from '../cluster/resources.ts';
-import { sessionLabel } from '../redirect/objects.ts';
-import { describeHolder, readOriginal, readRecord } from '../redirect/record.ts';
+import { describeHolder } from '../redirect/holder.ts';
+import { claimLease } from '../redirect/lease.ts';
+import { holderForRestore, sessionLabel, type Identity } from '../redirect/objects.ts';
+import { readOriginal, readRecord } from '../redirect/record.ts';
 import { releaseSession } from '../redirect/release.ts';
 import { restorePatch } from '../redirect/services.ts';
 import type { OnProgress } from './manager.ts';
@@ -23,26 +24,37 @@ interface Leftover {
   since: string;
 }
 
+export interface Restorer {
+  identity: Identity;
+  /** Sessions that this daemon holds; they are left alone. */
+  held: Set<string>;
+}
+
 /** Sessions of the namespace that may be restored: not held by this daemon, and ours unless `all`. */
 async function leftovers(
   cluster: Cluster,
   namespace: string,
   all: boolean,
-  held: Set<string>,
+  { identity, held }: Restorer,
   call: CallOptions,
 ): Promise<Leftover[]> {
-  const me = `${userInfo().username}@${hostname()}`;
-  const [found, inNamespace] = await Promise.all([
-    cluster.list(leases, { ...call, namespace, labelSelector: 'app.kubernetes.io/managed-by=bowline' }),
-    cluster.list(services, { ...call, namespace }),
-  ]);
+  // In this order: a Lease is there before its Services are redirected, and until they are put back.
+  const inNamespace = await cluster.list(services, { ...call, namespace });
+  const found = await cluster.list(leases, {
+    ...call,
+    namespace,
+    labelSelector: 'app.kubernetes.io/managed-by=bowline',
+  });
   const withLease = found.flatMap((lease) => {
     const session = lease.metadata?.labels?.[sessionLabel];
-    return session === undefined ? [] : [{ ...describeHolder(lease), session, lease }];
+    if (session === undefined) return [];
+    const { user, host, since } = describeHolder(lease, undefined);
+    return [{ session, lease, owner: `${user}@${host}`, since }];
   });
   // Whose Lease somebody deleted: its agent goes with it, but its Services lead nowhere. Nobody holds such a session.
   const known = new Set(withLease.map(({ session }) => session));
   const orphans = new Set(inNamespace.flatMap((service) => readOriginal(service)?.session ?? []));
+  const me = `${identity.user}@${identity.host}`;
   return [
     ...withLease.filter(({ session, owner }) => !held.has(session) && (all || owner === me)),
     ...[...orphans]
@@ -54,13 +66,13 @@ async function leftovers(
 export async function planRestore(
   cluster: Cluster,
   request: RestoreRequest,
-  held: Set<string>,
+  restorer: Restorer,
   signal: AbortSignal,
 ): Promise<Plan> {
   const namespace = request.namespace ?? cluster.defaultNamespace;
   const call: CallOptions = { signal };
   const actions: Plan['actions'] = [];
-  for (const { session, lease, owner, since } of await leftovers(cluster, namespace, request.all, held, call)) {
+  for (const { session, lease, owner, since } of await leftovers(cluster, namespace, request.all, restorer, call)) {
     const whose = `session ${session} of ${owner} since ${since}`;
     const record = lease === undefined ? undefined : readRecord(lease);
     if (record?.stopped !== undefined && record.workload !== undefined) {
@@ -104,7 +116,7 @@ export async function planRestore(
 export async function restoreAll(
   cluster: Cluster,
   request: RestoreRequest,
-  held: Set<string>,
+  restorer: Restorer,
   onProgress: OnProgress,
   signal: AbortSignal,
 ): Promise<string[]> {
@@ -115,13 +127,19 @@ export async function restoreAll(
     onProgress({ type: 'step', step, message, seconds: Math.round(performance.now() - started) / 1000 });
   const done: string[] = [];
   const failed: string[] = [];
-  for (const { session, lease, owner } of await leftovers(cluster, namespace, request.all, held, call)) {
+  for (const { session, lease, owner } of await leftovers(cluster, namespace, request.all, restorer, call)) {
     onStep('session', `restoring session ${session} of ${owner}`);
     try {
-      const leaseName = lease?.metadata?.name ?? '';
+      const holder = holderForRestore(restorer.identity);
+      const claimed = lease === undefined ? undefined : await claimLease(cluster, lease, holder, call);
+      if (lease !== undefined && claimed === undefined) {
+        throw new BowlineError('CHANGED_MEANWHILE', 'its machine gave a sign, or somebody else ends it.');
+      }
+      const leaseName = claimed?.metadata?.name ?? '';
       done.push(
         ...(await releaseSession(cluster, {
           session,
+          holder,
           leaseName,
           namespace,
           drain: 0,

@@ -21,6 +21,8 @@ export const Session = z.object({
   namespace: z.string(),
   leaseName: z.string(),
   leaseUid: z.optional(z.string()),
+  /** Who we are in the Lease. */
+  holder: z.string(),
   controlPort: z.number(),
   image: z.object({ name: z.string(), hasAgent: z.boolean() }),
   credentials: SessionCredentials,

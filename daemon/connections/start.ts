@@ -10,10 +10,13 @@ import type { Log } from '../log.ts';
 import type { NamesManager } from '../names/names.ts';
 import { didYouMean } from '../../api/nearest.ts';
 import type { AgentCode } from '../redirect/session-objects.ts';
+import type { Identity } from '../redirect/objects.ts';
+import { contendedBy, takeOver, waitUntilFree } from './contend.ts';
 import { ConnectionController } from './controller.ts';
 import type { ConnectionManager } from './manager.ts';
 import { planOf } from './plan.ts';
 import { prepare, type Prepared } from './prepare.ts';
+import { listRedirects } from './redirects.ts';
 import { planRestore, restoreAll } from './restore.ts';
 import type { Session, SessionStore } from './session.ts';
 
@@ -28,6 +31,8 @@ export interface ConnectionsOptions {
   names: NamesManager;
   code: () => Promise<AgentCode>;
   defaultImage: string;
+  /** What Leases say of this user. */
+  identity: Identity;
   log: Log;
 }
 
@@ -37,7 +42,7 @@ const failedVisible = 10 * 60_000;
 type Listener = Parameters<ConnectionManager['onChange']>[0];
 
 export async function startConnections(options: ConnectionsOptions, signal: AbortSignal): Promise<ConnectionManager> {
-  const { store, names, log } = options;
+  const { store, names, log, identity, defaultImage } = options;
   const controllers = new Map<string, ConnectionController>();
   const ended = new Map<string, Connection>();
   const listeners = new Set<Listener>();
@@ -101,6 +106,8 @@ export async function startConnections(options: ConnectionsOptions, signal: Abor
       code,
       log: log.child({ session: session.id }),
       lifetime: signal,
+      prepareAnew: (former, abort) =>
+        prepare(cluster, former.request, { signal: abort, defaultImage, identity, code, nameFor: () => former.name }),
       onChange: (event, connection) => announce({ event, connection }),
       onEnd: () => {
         if (controllers.get(session.name) === controller) controllers.delete(session.name);
@@ -125,7 +132,7 @@ export async function startConnections(options: ConnectionsOptions, signal: Abor
     const code = await options.code();
     const { cluster, release } = await useCluster(request, abort);
     try {
-      const settings = { signal: abort, defaultImage: options.defaultImage, code, nameFor };
+      const settings = { signal: abort, defaultImage, identity, code, nameFor };
       return { prepared: await prepare(cluster, request, settings), cluster, release, code };
     } catch (error) {
       release();
@@ -177,17 +184,51 @@ export async function startConnections(options: ConnectionsOptions, signal: Abor
     },
     async connect(request, onProgress, abort) {
       onProgress({ type: 'step', step: 'check', message: 'looking at the cluster', seconds: 0 });
-      const { prepared: ready, cluster, release, code } = await prepared(request, abort);
-      const controller = controllerFor(ready.session, cluster, release, code);
-      return controller.connect(ready, onProgress, abort);
+      const started = performance.now();
+      const secondsUntilNow = (): number => (performance.now() - started) / 1000;
+      for (let taken = false; ;) {
+        try {
+          const { prepared: ready, cluster, release, code } = await prepared(request, abort);
+          const controller = controllerFor(ready.session, cluster, release, code);
+          return await controller.connect(ready, onProgress, abort);
+        } catch (error) {
+          const contended = contendedBy(BowlineError.from(error));
+          const left = request.waitSeconds - secondsUntilNow();
+          if (contended === undefined || (request.takeOver ? taken : left <= 0)) throw error;
+          const onStep = (step: string, message: string): void =>
+            onProgress({ type: 'step', step, message, seconds: Math.round(secondsUntilNow() * 1000) / 1000 });
+          const { cluster, release } = await useCluster(request, abort);
+          try {
+            if (request.takeOver) {
+              const patience = request.timeoutSeconds * 1000;
+              await takeOver(cluster, contended, { identity, patience, signal: abort, onStep });
+              taken = true;
+            } else {
+              await waitUntilFree(cluster, contended, { seconds: left, signal: abort, onStep });
+            }
+          } catch (failed) {
+            throw abort.aborted ? new BowlineError('CANCELLED', 'Cancelled; nothing was changed.') : failed;
+          } finally {
+            release();
+          }
+        }
+      }
     },
     // Not cancellable on purpose: a release half done helps nobody. The caller may go; it goes on.
     disconnect: async (name, onProgress) => find(name).disconnect(onProgress),
     environment: async (name, use, abort) => find(name).environment(use, abort),
+    async redirects(request, abort) {
+      const { cluster, release } = await useCluster(request, abort);
+      try {
+        return await listRedirects(cluster, request, manager.list(), abort);
+      } finally {
+        release();
+      }
+    },
     async planRestore(request, abort) {
       const { cluster, release } = await useCluster(request, abort);
       try {
-        return await planRestore(cluster, request, held(), abort);
+        return await planRestore(cluster, request, { identity, held: held() }, abort);
       } finally {
         release();
       }
@@ -195,7 +236,7 @@ export async function startConnections(options: ConnectionsOptions, signal: Abor
     async restore(request, onProgress, abort) {
       const { cluster, release } = await useCluster(request, abort);
       try {
-        return await restoreAll(cluster, request, held(), onProgress, abort);
+        return await restoreAll(cluster, request, { identity, held: held() }, onProgress, abort);
       } finally {
         release();
       }

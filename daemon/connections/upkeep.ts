@@ -3,40 +3,108 @@
  * the Lease or on a redirected Service are noticed. Owns nothing; ends with the signal.
  */
 import { setTimeout as delay } from 'node:timers/promises';
+import type { V1Lease } from '@kubernetes/client-node';
 import { BowlineError } from '../../api/errors.ts';
 import type { Cluster } from '../cluster/cluster.ts';
 import { leases, services } from '../cluster/resources.ts';
 import type { Log } from '../log.ts';
-import { sessionLabel } from '../redirect/objects.ts';
-import { leaseSeconds, microTime } from '../redirect/session-objects.ts';
+import { renewLease } from '../redirect/lease.ts';
+import { keeperAnnotation, keeperHolder, sessionLabel } from '../redirect/objects.ts';
 import type { Session } from './session.ts';
 
-/** The Lease is the session: without it somebody restored the workload, and it is not ours any more. */
-export async function checkLease(cluster: Cluster, session: Session, signal: AbortSignal): Promise<void> {
-  const { leaseName, leaseUid, namespace, name } = session;
-  const lease = await cluster.find(leases, leaseName, namespace, { signal });
-  if (lease !== undefined && (leaseUid === undefined || lease.metadata?.uid === leaseUid)) return;
-  throw new BowlineError(
-    'CONNECTION_NOT_FOUND',
-    `The session of ${name} is no longer in the cluster: it was restored from elsewhere.`,
-    { hint: 'Connect again if you still need it.' },
-  );
+/**
+ * Why a session is not ours any more, or `undefined`: the Lease is the session, and its holder has it. `silent`:
+ * milliseconds since it was renewed last; what was silent for longer than its lapse may have been restored by a keeper.
+ */
+export function lossOf(session: Session, lease: V1Lease | undefined, silent: number): BowlineError | undefined {
+  const { leaseUid, holder: own, name, request, namespace } = session;
+  const ours = lease !== undefined && (leaseUid === undefined || lease.metadata?.uid === leaseUid);
+  const holder = lease?.spec?.holderIdentity ?? '';
+  if (ours && holder === own) return undefined;
+  if (ours ? holder === keeperHolder : silent > request.lapseSeconds * 1000) {
+    return new BowlineError(
+      'SESSION_LAPSED',
+      `${name} gave no sign for ${request.lapseSeconds} s (asleep, offline or stopped), so everything of it was put back in the cluster.`,
+      { hint: 'Connect again if you still need it.' },
+    );
+  }
+  const owner = holder.slice(0, holder.lastIndexOf('/'));
+  if (lease === undefined || holder.endsWith('/restore')) {
+    return new BowlineError(
+      'CONNECTION_NOT_FOUND',
+      `The session of ${name} is no longer in the cluster: it was restored from elsewhere${owner === '' ? '' : ` by ${owner}`}.`,
+      { hint: 'Connect again if you still need it.' },
+    );
+  }
+  return new BowlineError('TAKEN_OVER', `${name} was taken over by ${owner}.`, {
+    hint: `Its requests go there now. \`bowline list -n ${namespace}\` shows who has what; --wait connects when it is free again.`,
+    details: { holder: owner },
+  });
 }
 
-/** Four times in the life of a Lease. One of the same name that is another session's is not touched. */
-export async function renewLease(cluster: Cluster, session: Session, log: Log, signal: AbortSignal): Promise<void> {
-  const { leaseName, leaseUid, namespace, name } = session;
-  while (!signal.aborted) {
-    const pause = (leaseSeconds * 1000 * (0.9 + Math.random() / 5)) / 4;
-    await delay(pause, undefined, { signal, ref: false }).catch(() => undefined);
-    if (signal.aborted) return;
-    const body = [
-      { op: 'test' as const, path: '/metadata/uid', value: leaseUid },
-      { op: 'replace' as const, path: '/spec/renewTime', value: microTime(new Date()) },
-    ];
-    await cluster.patch(leases, leaseName, namespace, { type: 'json', body }, { signal }).catch((error: unknown) => {
-      if (!signal.aborted) log.warn('renew-failed', { connection: name, reason: BowlineError.from(error).message });
-    });
+export interface LeaseWatch {
+  /** Milliseconds since the Lease was last renewed; sleep of the machine counts. */
+  silent(): number;
+  onRenewed(): void;
+  /** The session is not ours any more; `loss` says why. */
+  onLoss(loss: BowlineError): void;
+  /** A keeper watches the Lease, and says which. */
+  onKeeper(keeper: string): void;
+}
+
+/** Renews the Lease, and sees at once when it is somebody else's or gone. */
+export async function keepLease(
+  cluster: Cluster,
+  session: Session,
+  log: Log,
+  signal: AbortSignal,
+  watch: LeaseWatch,
+): Promise<void> {
+  const { leaseName: name, leaseUid: uid = '', namespace, holder, request } = session;
+  /** Four times in the life of a Lease, with jitter; more often while it fails. */
+  const renew = async (): Promise<void> => {
+    let pause = 0;
+    while (!signal.aborted) {
+      await delay(pause, undefined, { signal, ref: false }).catch(() => undefined);
+      if (signal.aborted) return;
+      const spread = 0.9 + Math.random() / 5;
+      const interval = (request.lapseSeconds * 1000) / 4;
+      try {
+        await renewLease(cluster, { name, namespace, uid, holder }, { signal });
+        watch.onRenewed();
+        pause = interval * spread;
+      } catch (error) {
+        if (signal.aborted) return;
+        pause = Math.min(interval, 2000) * spread;
+        log.warn('renew-failed', { connection: session.name, reason: BowlineError.from(error).message });
+        const lease = await cluster.find(leases, name, namespace, { signal }).catch(() => 'unknown' as const);
+        const loss = lease === 'unknown' ? undefined : lossOf(session, lease, watch.silent());
+        if (loss !== undefined) watch.onLoss(loss);
+      }
+    }
+  };
+  await Promise.all([renew(), watchLease(cluster, session, log, watch, signal)]);
+}
+
+async function watchLease(
+  cluster: Cluster,
+  session: Session,
+  log: Log,
+  to: LeaseWatch,
+  signal: AbortSignal,
+): Promise<void> {
+  const place = { namespace: session.namespace, fieldSelector: `metadata.name=${session.leaseName}` };
+  try {
+    for await (const event of cluster.watch(leases, { ...place, signal })) {
+      if (event.type === 'trouble') continue;
+      const lease = event.type === 'reset' ? event.objects[0] : event.type === 'deleted' ? undefined : event.object;
+      const keeper = lease?.metadata?.annotations?.[keeperAnnotation];
+      if (keeper !== undefined) to.onKeeper(keeper);
+      const loss = lossOf(session, lease, to.silent());
+      if (loss !== undefined) to.onLoss(loss);
+    }
+  } catch (error) {
+    if (!signal.aborted) log.warn('notice-ended', { connection: session.name, reason: String(error) });
   }
 }
 

@@ -15,6 +15,20 @@ export const readinessGate = 'bowline.dev/never-ready';
 /** The field manager of all our writes. */
 export const fieldManager = 'bowline';
 
+/** Who does something in a cluster, for people. */
+export interface Identity {
+  user: string;
+  host: string;
+}
+
+/** `spec.holderIdentity` of a Lease: the daemon that made the session, somebody who ends another's, a keeper. */
+export const holderOfSession = ({ user, host }: Identity, session: string): string => `${user}@${host}/${session}`;
+export const holderForRestore = ({ user, host }: Identity): string => `${user}@${host}/restore`;
+export const holderForTakeOver = ({ user, host }: Identity): string => `${user}@${host}/take-over`;
+export const keeperHolder = 'bowline-keeper';
+/** On a Lease: the keeper that watches it, `namespace` or `cluster`. */
+export const keeperAnnotation = 'bowline.dev/keeper';
+
 export const sessionSelector = (session: string): Record<string, string> => ({ [sessionLabel]: session });
 export const sessionLabels = (session: string): Record<string, string> => ({ ...managedBy, [sessionLabel]: session });
 

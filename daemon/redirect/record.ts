@@ -4,13 +4,13 @@
  */
 import * as z from 'zod/mini';
 import type { V1Lease, V1ManagedFieldsEntry, V1Service } from '@kubernetes/client-node';
-import { BowlineError } from '../../api/errors.ts';
 import { originalAnnotation, recordAnnotation } from './objects.ts';
 
 const SessionRecord = z.object({
   session: z.string(),
-  /** `user@host`, and the Bowline that wrote this. */
-  owner: z.string(),
+  user: z.string(),
+  host: z.string(),
+  /** The Bowline that wrote this. */
   version: z.string(),
   since: z.string(),
   workload: z.optional(z.object({ kind: z.string(), name: z.string() })),
@@ -51,30 +51,4 @@ function parse<T>(schema: z.ZodMiniType<T>, text: string | undefined): T | undef
   }
   const result = schema.safeParse(value);
   return result.success ? result.data : undefined;
-}
-
-/** `user@host since ...` of the session that holds a workload, for the refusal of a second one. */
-export function describeHolder(lease: V1Lease): { owner: string; since: string; session: string } {
-  const record = readRecord(lease);
-  return {
-    owner: record?.owner ?? lease.spec?.holderIdentity ?? 'an unknown owner',
-    since: record?.since ?? String(lease.spec?.acquireTime ?? 'an unknown time'),
-    session: record?.session ?? 'unknown',
-  };
-}
-
-export function alreadyRedirected(
-  workload: { kind: string; name: string },
-  namespace: string,
-  lease: V1Lease,
-): BowlineError {
-  const holder = describeHolder(lease);
-  return new BowlineError(
-    'ALREADY_REDIRECTED',
-    `${workload.kind.toLowerCase()}/${workload.name} in namespace ${namespace} is already redirected by ${holder.owner} since ${holder.since}.`,
-    {
-      hint: `Ask the owner to run \`bowline disconnect\`; if that machine is gone for good, \`bowline restore -n ${namespace} --all\` puts the workload back.`,
-      details: { ...holder, namespace, lease: lease.metadata?.name },
-    },
-  );
 }

@@ -16,6 +16,8 @@ import { startOriginals } from './stop-original.ts';
 
 export interface ReleaseOptions {
   session: string;
+  /** Who we are in the Lease. Where somebody else holds it, Lease and originals are his, and only what the session made is removed. */
+  holder: string;
   /** Empty where it is known that the Lease is gone. */
   leaseName: string;
   namespace: string;
@@ -40,7 +42,8 @@ export async function releaseSession(cluster: Cluster, options: ReleaseOptions):
   const done: string[] = [];
   const found = leaseName === '' ? undefined : await cluster.find(leases, leaseName, namespace, call);
   // The workload may be another session's by now: its Lease has the same name, and is none of ours.
-  const lease = found?.metadata?.labels?.[sessionLabel] === session ? found : undefined;
+  const ours = found?.metadata?.labels?.[sessionLabel] === session && found.spec?.holderIdentity === options.holder;
+  const lease = ours ? found : undefined;
   const record = lease === undefined ? undefined : readRecord(lease);
   if (record?.stopped !== undefined) {
     onStep('originals', 'starting the originals again');

@@ -1,10 +1,9 @@
 /**
- * The objects of one session in the cluster. The Lease comes first (its creation decides who has the workload) and owns
- * the rest, so that nothing outlives it even when our own cleaning never comes.
+ * The objects of one session in the cluster beside its Lease (lease.ts), which comes first and owns them, so that nothing
+ * outlives it even when our own cleaning never comes.
  */
 import type {
   V1ConfigMap,
-  V1Lease,
   V1OwnerReference,
   V1PodTemplateSpec,
   V1ReplicaSet,
@@ -14,68 +13,21 @@ import type {
 import type { AgentSession } from '../../agent-image/contract.ts';
 import { BowlineError } from '../../api/errors.ts';
 import type { CallOptions, Cluster } from '../cluster/cluster.ts';
-import { configMaps, leases, replicaSets, secrets, services } from '../cluster/resources.ts';
+import { configMaps, replicaSets, secrets, services } from '../cluster/resources.ts';
 import type { SessionCredentials } from './credentials.ts';
 import {
   codeConfigMapName,
   managedBy,
   metadata,
   originalsServiceName,
-  recordAnnotation,
-  sessionLabel,
   sessionObjectName,
   sessionSelector,
 } from './objects.ts';
-import { alreadyRedirected, type SessionRecord } from './record.ts';
 import type { Routes } from './routes.ts';
-
-/** Seconds without renewal after which a session counts as gone. */
-export const leaseSeconds = 60;
 
 export interface AgentCode {
   code: string;
   hash: string;
-}
-
-/** MicroTime of the Kubernetes API: RFC 3339 with six digits. The declared type is what a client would parse it into. */
-export const microTime = (date: Date): Date => date.toISOString().replace('Z', '000Z') as unknown as Date;
-
-export function leaseObject(namespace: string, name: string, record: SessionRecord): V1Lease {
-  const now = microTime(new Date(record.since));
-  return {
-    apiVersion: 'coordination.k8s.io/v1',
-    kind: 'Lease',
-    metadata: {
-      ...metadata(record.session, namespace, name),
-      annotations: { [recordAnnotation]: JSON.stringify(record) },
-    },
-    spec: {
-      holderIdentity: `${record.owner}/${record.session}`,
-      leaseDurationSeconds: leaseSeconds,
-      acquireTime: now,
-      renewTime: now,
-    },
-  };
-}
-
-export async function createLease(
-  cluster: Cluster,
-  lease: V1Lease,
-  workload: { kind: string; name: string } | undefined,
-  options: CallOptions,
-): Promise<V1OwnerReference> {
-  const { name = '', namespace = '' } = lease.metadata ?? {};
-  let made: V1Lease;
-  try {
-    made = await cluster.create(leases, lease, options);
-  } catch (error) {
-    const holder = await cluster.find(leases, name, namespace, options);
-    if (holder === undefined || workload === undefined) throw error;
-    const session = lease.metadata?.labels?.[sessionLabel];
-    if (holder.metadata?.labels?.[sessionLabel] !== session) throw alreadyRedirected(workload, namespace, holder);
-    made = holder; // our own: it was made, only the answer was lost
-  }
-  return { apiVersion: 'coordination.k8s.io/v1', kind: 'Lease', name, uid: made.metadata?.uid ?? '' };
 }
 
 /** The way to the originals: their selector, and every TCP and UDP port of the agent under its own number. */

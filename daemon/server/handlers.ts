@@ -51,6 +51,7 @@ export function createHandlers(parts: HandlerParts): Handlers {
       await takenUp;
       return { connections: manager.list() };
     },
+    redirects: async ({ body }, signal) => ({ redirects: await manager.redirects(body, signal) }),
     planConnect: ({ body }, signal) => manager.plan(body, signal),
     planRestore: ({ body }, signal) => manager.planRestore(body, signal),
     async environment({ params, query }, signal) {

@@ -87,6 +87,9 @@ export function startFakeManager(store: JsonFolder<FakeSession>, variables: Reco
       const origins = Object.fromEntries(Object.keys(variables).map((name) => [name, 'container' as const]));
       return { variables, origins, rewritten: {}, source: 'process', notes: [] };
     },
+    async redirects() {
+      return [];
+    },
     async planRestore() {
       return { actions: [], warnings: [] };
     },

@@ -6,7 +6,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
-import { tmpdir } from 'node:os';
+import { hostname, tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
 import { connect as connectTcp, createServer as createTcpServer, type AddressInfo, type Socket } from 'node:net';
 import { bundleAgent } from '../../agent-image/bundle.ts';
@@ -42,6 +42,8 @@ export interface TestDaemonOptions {
   context?: string;
   /** State of an earlier one. */
   stateFolder?: string;
+  /** Whose it is; default this process's user on this host. */
+  identity?: { user: string; host: string };
 }
 
 export const testCluster = (): Promise<TestCluster> => useCluster(() => undefined);
@@ -93,6 +95,7 @@ export async function startDaemon(test: TestCluster, options: TestDaemonOptions 
       names,
       code: async () => code,
       defaultImage: test.nodeImage,
+      identity: options.identity ?? { user: userInfo().username, host: hostname() },
       log: silentLog,
     },
     lifetime.signal,

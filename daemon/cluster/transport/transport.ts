@@ -11,7 +11,7 @@ import { DialingAgent, StaleConnection, destroyOnAbort, readBody, send } from '.
 import { sendUpgrade } from './upgrade.ts';
 import { openWebSocket } from './websocket.ts';
 import type { IncomingMessage, OutgoingHttpHeaders } from 'node:http';
-import type { Duplex, Readable } from 'node:stream';
+import type { Duplex } from 'node:stream';
 import type { WebSocket } from 'ws';
 import type { ClientCertificate, ServerConfig } from '../config/access.ts';
 import type { CredentialSource, Credentials } from '../config/credentials.ts';
@@ -35,7 +35,7 @@ export interface Transport extends Disposable {
   readonly server: string;
   json<T>(call: Call): Promise<T>;
   /** Resolves with the first byte of the answer's body still to come; from then on only the signal ends it. */
-  stream(call: Call): Promise<Readable>;
+  stream(call: Call): Promise<IncomingMessage>;
   upgrade(call: Call, protocol: string): Promise<Duplex>;
   /** `query` may name a key more than once. */
   webSocket(call: Call, protocols: string[], query: URLSearchParams): Promise<WebSocket>;
