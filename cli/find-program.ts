@@ -5,10 +5,13 @@ import { delimiter, join } from 'node:path';
 import { BowlineError } from '../api/errors.ts';
 import type { PlatformFacts } from '../api/paths.ts';
 
-/** Rejects with COMMAND_NOT_STARTED. Windows has more ways to find a program; there the start itself tells. */
-export async function checkProgram(program: string, { platform, env }: PlatformFacts): Promise<void> {
+/**
+ * Its file. Rejects with COMMAND_NOT_STARTED. Windows has more ways to find a program, so there is no answer; there the
+ * start itself tells.
+ */
+export async function findProgram(program: string, { platform, env }: PlatformFacts): Promise<string | undefined> {
   const path = env['PATH'];
-  if (platform === 'win32' || (path === undefined && !program.includes('/'))) return;
+  if (platform === 'win32' || (path === undefined && !program.includes('/'))) return undefined;
   const places = program.includes('/')
     ? [program]
     : (path ?? '').split(delimiter).map((folder) => join(folder || '.', program));
@@ -17,7 +20,7 @@ export async function checkProgram(program: string, { platform, env }: PlatformF
     const file = await stat(place).catch(() => undefined);
     if (file === undefined || !file.isFile()) continue;
     found ??= place;
-    if (await mayExecute(place)) return;
+    if (await mayExecute(place)) return place;
   }
   throw notStarted(program, found === undefined ? 'there is no such program' : 'it may not be executed');
 }

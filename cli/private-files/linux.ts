@@ -7,7 +7,7 @@
 import { spawn, type ChildProcessWithoutNullStreams } from 'node:child_process';
 import { once } from 'node:events';
 import { constants } from 'node:fs';
-import { access, mkdir, readFile } from 'node:fs/promises';
+import { access, readFile } from 'node:fs/promises';
 import { delimiter, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { BowlineError } from '../../api/errors.ts';
@@ -18,7 +18,6 @@ export interface NamespaceOptions {
   uid: number;
   gid: number;
   env: Readonly<Record<string, string | undefined>>;
-  signal: AbortSignal;
 }
 
 export interface Namespace extends Disposable {
@@ -65,15 +64,17 @@ read -r _ || :
 
 /** Rejects with PRIVATE_FILES_IMPOSSIBLE. */
 export async function startNamespace(options: NamespaceOptions): Promise<Namespace> {
-  const { folder, uid, gid, env, signal } = options;
-  const programs = await findPrograms(env);
+  const { folder, uid, gid, env } = options;
+  const path = [systemPath, env['PATH']].filter(Boolean).join(delimiter);
+  const nsenter = await findProgram('nsenter', path);
+  const unshare = await findProgram('unshare', path);
   const rights = uid === 0 ? [] : ['--user', '--map-root-user'];
   const args = [...rights, '--mount', '--propagation', 'private', 'sh', '-c', holder, 'bowline'];
-  const child = spawn(programs.unshare, [...args, folder, String(uid), String(gid)], {
+  const child = spawn(unshare, [...args, folder, String(uid), String(gid)], {
     // A session of its own: Ctrl-C in the terminal is for the command.
     detached: true,
     cwd: '/',
-    env: { PATH: systemPath, LC_ALL: 'C' },
+    env: { PATH: path, LC_ALL: 'C' },
     stdio: 'pipe',
   });
   const said = listen(child);
@@ -82,12 +83,11 @@ export async function startNamespace(options: NamespaceOptions): Promise<Namespa
     child.kill();
   };
   const ready = async (): Promise<void> => {
-    const within = AbortSignal.any([signal, AbortSignal.timeout(patience)]);
+    const within = AbortSignal.timeout(patience);
     try {
       await said.line(within);
     } catch {
       stop();
-      signal.throwIfAborted();
       throw await why(within.aborted ? `it took longer than ${patience / 1000} s` : said.complaint());
     }
   };
@@ -102,8 +102,8 @@ export async function startNamespace(options: NamespaceOptions): Promise<Namespa
     enter(cwd) {
       const enter = uid === 0 ? [] : ['--user', '--preserve-credentials'];
       const become = uid === 0 ? [] : ['--user', `--map-user=${uid}`, `--map-group=${gid}`];
-      const first = [programs.nsenter, `--target=${target}`, ...enter, '--mount', '--'];
-      return [...first, programs.unshare, ...become, `--wd=${cwd}`, '--'];
+      const first = [nsenter, `--target=${target}`, ...enter, '--mount', '--'];
+      return [...first, unshare, ...become, `--wd=${cwd}`, '--'];
     },
     [Symbol.dispose]: stop,
   };
@@ -131,34 +131,26 @@ function listen(child: ChildProcessWithoutNullStreams): {
   };
 }
 
-async function findPrograms(
-  env: NamespaceOptions['env'],
-): Promise<Record<'unshare' | 'nsenter' | 'mount' | 'pivot_root', string>> {
-  const find = async (program: string): Promise<string> => {
-    for (const folder of `${env['PATH'] ?? ''}${delimiter}${systemPath}`.split(delimiter)) {
-      const path = join(folder, program);
-      if (
-        folder.startsWith('/') &&
-        (await access(path, constants.X_OK).then(
-          () => true,
-          () => false,
-        ))
-      )
-        return path;
-    }
-    throw impossible(`there is no program \`${program}\``, 'Install util-linux, which has it.');
-  };
-  const [unshare, nsenter, mount, pivot] = await Promise.all(['unshare', 'nsenter', 'mount', 'pivot_root'].map(find));
-  return { unshare: unshare!, nsenter: nsenter!, mount: mount!, pivot_root: pivot! };
+async function findProgram(program: string, path: string): Promise<string> {
+  for (const folder of path.split(delimiter).filter((each) => each.startsWith('/'))) {
+    const file = join(folder, program);
+    const found = await access(file, constants.X_OK).then(
+      () => true,
+      () => false,
+    );
+    if (found) return file;
+  }
+  throw impossible(`there is no program \`${program}\``, 'Install util-linux, which has it.');
+}
+
+/** Empty where this system has no such setting. */
+async function setting(name: string): Promise<string> {
+  const text = await readFile(join('/proc/sys', name), 'utf8').catch(() => '');
+  return text.trim();
 }
 
 /** The switch of the system that stands against it, where it can be told; else what the system said. */
 async function why(complaint: string): Promise<BowlineError> {
-  const setting = (name: string): Promise<string> =>
-    readFile(join('/proc/sys', name), 'utf8').then(
-      (text) => text.trim(),
-      () => '',
-    );
   if ((await setting('user/max_user_namespaces')) === '0' || /No space left on device/.test(complaint)) {
     return impossible(
       'user namespaces are off (user.max_user_namespaces is 0 or reached)',
@@ -177,8 +169,8 @@ async function why(complaint: string): Promise<BowlineError> {
       'Allow them: sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0',
     );
   }
-  if (/unrecognized option|invalid option/.test(complaint))
-    return impossible(`util-linux is too old: ${complaint}`, 'Version 2.36 of util-linux or a later one is needed.');
+  if (/(unrecognized|invalid|unknown) option/.test(complaint))
+    return impossible(`its programs are not those of util-linux: ${complaint}`, 'Install util-linux 2.36 or later.');
   return impossible(
     complaint || 'the system refused without a reason',
     'In a container, allow it user namespaces and mounts (its seccomp profile and capabilities).',

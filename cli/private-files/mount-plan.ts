@@ -62,7 +62,7 @@ export async function planMounts(mounts: Mount[], kept: Kept): Promise<MountPlan
 /** Enters `mount` into the plan; answers with the reason when it cannot. */
 async function place(mount: Mount, plan: MountPlan, kept: Kept): Promise<string | undefined> {
   const { target } = mount;
-  if (!isAbsolute(target) || /[\0-\x1f\x7f]/.test(target) || target.split('/').includes('..'))
+  if (!isAbsolute(target) || /\p{Cc}/u.test(target) || target.split('/').includes('..'))
     return 'it is not a plain absolute path';
   const { folder, missing } = await locate(mount);
   const at = join(folder, ...missing);
@@ -74,7 +74,7 @@ async function place(mount: Mount, plan: MountPlan, kept: Kept): Promise<string 
   if (outer !== undefined) {
     plan.inside.push({ path: join(outer.source, posix.relative(outer.at, at)), kind: mount.kind });
   } else if (missing.length > 0) {
-    const unfit = await whyNotRemade(folder, at, kept);
+    const unfit = await whyNotRemade(folder, kept);
     if (unfit !== undefined) return unfit;
     let remade = plan.remade.find(({ path }) => path === folder);
     if (remade === undefined) plan.remade.push((remade = { path: folder, added: [] }));
@@ -100,7 +100,7 @@ async function locate({ target, kind }: Mount): Promise<{ folder: string; missin
   return { folder, missing: [] };
 }
 
-async function whyNotRemade(folder: string, at: string, { uid, own }: Kept): Promise<string | undefined> {
+async function whyNotRemade(folder: string, { uid, own }: Kept): Promise<string | undefined> {
   const can = (mode: number): Promise<boolean> =>
     access(folder, mode).then(
       () => true,

@@ -30,7 +30,6 @@ export interface PrivateFilesOptions {
   cwd: string;
   /** What else must not be hidden from the command: its program. */
   needed: readonly string[];
-  signal: AbortSignal;
 }
 
 export interface PrivateFiles extends Disposable {
@@ -48,11 +47,11 @@ const lookInterval = 1_000;
 
 /** Rejects with PRIVATE_FILES_IMPOSSIBLE. */
 export async function openPrivateFiles(options: PrivateFilesOptions): Promise<PrivateFiles> {
-  const { user, cwd, env, signal } = options;
+  const { user, cwd, env } = options;
   const { uid, gid } = user;
   const folder = await realFolder(options.folder);
   using undo = new DisposableStack();
-  const namespace = undo.use(await startNamespace({ folder, uid, gid, env, signal }));
+  const namespace = undo.use(await startNamespace({ folder, uid, gid, env }));
   const { here } = namespace;
 
   const hosts = await createHosts(join(here, 'hosts'), options.services);

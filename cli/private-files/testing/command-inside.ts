@@ -23,7 +23,6 @@ try {
     env: process.env,
     cwd: process.cwd(),
     needed: [realpathSync(process.execPath)],
-    signal: AbortSignal.timeout(20_000),
   });
   process.send?.({ refused: opened.refused });
   process.on('message', (next: NamedService[]) => {

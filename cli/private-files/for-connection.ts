@@ -1,0 +1,74 @@
+/** What of a connection a command gets at its real place, and what is said where that is not possible. */
+import { realpath } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Option } from 'commander';
+import { BowlineError } from '../../api/errors.ts';
+import type { Connection } from '../../api/schema.ts';
+import type { Io } from '../io.ts';
+import { impossible } from './linux.ts';
+import { openPrivateFiles, type PodFile, type PrivateFiles } from './private-files.ts';
+
+export type PrivateFilesMode = 'auto' | 'on' | 'off';
+
+export const privateFilesOption = (): Option =>
+  new Option(
+    '--private-files <WHEN>',
+    "the COMMAND has the pod's files at their real paths and a hosts file of its own (Linux); auto: where that is possible",
+  )
+    .choices(['auto', 'on', 'off'])
+    .default('auto');
+
+interface Wish {
+  mode: PrivateFilesMode;
+  /** The command's program, as it was found. */
+  program: string | undefined;
+  io: Io;
+  warn: (code: string, message: string) => void;
+}
+
+/** Nothing where nothing is wanted, or with `auto` where it is not possible. Rejects with PRIVATE_FILES_IMPOSSIBLE. */
+export async function privateFilesFor(connection: Connection, wish: Wish): Promise<PrivateFiles | undefined> {
+  const { mode, io, warn } = wish;
+  const files = podFiles(connection);
+  const namesAreMissing = connection.services.some(({ hostNames }) => hostNames !== undefined);
+  if (mode === 'off' || (mode === 'auto' && files.length === 0 && !namesAreMissing)) return undefined;
+  if (io.facts.platform !== 'linux') {
+    if (mode === 'auto') return undefined;
+    throw impossible('only Linux has mount namespaces', 'Use the paths in the variables of `bowline env`.');
+  }
+  try {
+    const opened = await open(files, connection, wish);
+    if (opened.refused.length > 0) {
+      const list = opened.refused.map(({ target, why }) => `${target} (${why})`).join(', ');
+      warn('PATH_KEPT', `The machine's own stays at ${list}.`);
+    }
+    return opened;
+  } catch (error) {
+    const known = BowlineError.from(error);
+    if (mode === 'on' || known.code !== 'PRIVATE_FILES_IMPOSSIBLE') throw error;
+    warn(known.code, `${known.message} The command finds them by its variables. ${known.hint ?? ''}`.trim());
+    return undefined;
+  }
+}
+
+async function open(files: PodFile[], { services }: Connection, { program, io }: Wish): Promise<PrivateFiles> {
+  const { env, home, uid } = io.facts;
+  return openPrivateFiles({
+    files,
+    services,
+    folder: join(io.paths.runtimeFolder, 'private-files'),
+    user: { uid, gid: process.getgid?.() ?? -1, home },
+    env,
+    cwd: process.cwd(),
+    needed: program === undefined ? [] : [program, await realpath(program)],
+  });
+}
+
+/** kubelet mounts these read-only, whatever the pod's spec says. */
+const writtenByKubelet = new Set(['configMap', 'secret', 'projected', 'downwardAPI']);
+
+function podFiles({ files }: Connection): PodFile[] {
+  return (files?.mounts ?? [])
+    .filter(({ state }) => state === 'ready')
+    .map(({ local, mountPath, kind }) => ({ local, mountPath, readOnly: writtenByKubelet.has(kind) }));
+}
