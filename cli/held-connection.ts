@@ -5,13 +5,15 @@
 import { setTimeout } from 'node:timers/promises';
 import type { Client } from '../api/client.ts';
 import { BowlineError, type ErrorCategory } from '../api/errors.ts';
-import type { HoldLine } from '../api/schema.ts';
+import type { Connection, HoldLine } from '../api/schema.ts';
 import { ensureDaemon } from './daemon-process.ts';
 import { onErr, type Io } from './io.ts';
 
 export interface HeldConnection {
   /** The command has ended: what becomes of the connection is no news for it any more. */
   commandEnded(): void;
+  /** Calls `listener` with the connection as it is now, where that is known, and after each change. */
+  onChange(listener: (connection: Connection) => void): void;
   /** Stops watching; the connection must be released before, or ends with this process. */
   letGo(): Promise<void>;
   /** Set where the connection ended otherwise than by its own disconnect: whose fault it was. */
@@ -32,12 +34,15 @@ export function watchHeld(
   let commandRuns = true;
   let failure: ErrorCategory | undefined;
   let why = 'was disconnected';
+  let latest: Connection | undefined;
+  let listener: ((connection: Connection) => void) | undefined;
   const isGone = (): boolean => state === 'gone';
 
   const tell = (text: string): void => {
     if (!io.json && commandRuns && !over.signal.aborted) io.err(`${onErr('yellow', 'bowline:')} ${text}\n`);
   };
   const see = (line: HoldLine): void => {
+    if (line.type !== 'gone') listener?.((latest = line.connection));
     if (line.type === 'gone') {
       state = 'gone';
       tell(`${name} ${why}; the command goes on without it`);
@@ -81,6 +86,10 @@ export function watchHeld(
   return {
     get failure() {
       return failure;
+    },
+    onChange(wanted) {
+      listener = wanted;
+      if (latest !== undefined) wanted(latest);
     },
     commandEnded() {
       commandRuns = false;

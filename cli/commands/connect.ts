@@ -12,11 +12,12 @@ import {
   type ConnectOptions,
 } from '../connect-request.ts';
 import { daemonIfAnything, ensureDaemon } from '../daemon-process.ts';
-import { checkProgram } from '../find-program.ts';
+import { findProgram } from '../find-program.ts';
 import { watchHeld } from '../held-connection.ts';
 import { errorLine, outJson, type Io } from '../io.ts';
 import { cancelOnInterrupt, follow, withoutResult } from '../operation.ts';
 import { createProgressView, progressOption } from '../progress.ts';
+import { privateFilesFor, privateFilesOption, type PrivateFilesMode } from '../private-files/for-connection.ts';
 import { runCommand } from '../run-command.ts';
 import { describeConnected, describePlan, describeUntied } from '../texts.ts';
 
@@ -89,25 +90,37 @@ export function connectCommand(io: Io): Command {
     .option('--wait', 'wait while somebody else has the workload', false)
     .addOption(new Option('--wait-timeout <SECONDS>', 'how long --wait waits').argParser(parseSeconds(1)).default(600))
     .option('--without-keeper', 'stop the originals also where no keeper would start them again', false)
+    .addOption(privateFilesOption())
     .option('--dry-run', 'print every object and patch, and change nothing')
     .addOption(progressOption())
     .option('--json', 'NDJSON: steps, then the result (with a COMMAND on standard error)')
     .addHelpText('after', details)
-    .action(async (target: string | undefined, options: ConnectOptions & { dryRun?: boolean }) => {
-      if (io.command?.length === 0) throw new BowlineError('BAD_ARGUMENT', 'There is no command behind --.');
-      const request = connectRequest(target, options, io.facts.env);
-      if (io.command !== undefined) await checkProgram(io.command[0] ?? '', io.facts);
-      const client = await ensureDaemon(io);
-      if (options.dryRun) {
-        const plan = await client.call('planConnect', { body: request });
-        if (io.json) outJson(io, plan);
-        else io.out(describePlan(plan));
-      } else if (io.command === undefined) {
-        await connectInBackground(client, request, io);
-      } else {
-        io.status = await connectAndRun(client, { request, command: io.command, io });
-      }
-    });
+    .action(
+      async (
+        target: string | undefined,
+        options: ConnectOptions & { dryRun?: boolean; privateFiles: PrivateFilesMode },
+      ) => {
+        if (io.command?.length === 0) throw new BowlineError('BAD_ARGUMENT', 'There is no command behind --.');
+        const request = connectRequest(target, options, io.facts.env);
+        const program = io.command && (await findProgram(io.command[0] ?? '', io.facts));
+        const client = await ensureDaemon(io);
+        if (options.dryRun) {
+          const plan = await client.call('planConnect', { body: request });
+          if (io.json) outJson(io, plan);
+          else io.out(describePlan(plan));
+        } else if (io.command === undefined) {
+          await connectInBackground(client, request, io);
+        } else {
+          io.status = await connectAndRun(client, {
+            request,
+            command: io.command,
+            program,
+            mode: options.privateFiles,
+            io,
+          });
+        }
+      },
+    );
 }
 
 async function connectInBackground(client: Client, request: ConnectInput, io: Io): Promise<void> {
@@ -118,10 +131,16 @@ async function connectInBackground(client: Client, request: ConnectInput, io: Io
   if (io.watched) io.err(`\`bowline disconnect ${connection.name}\` puts everything back.\n`);
 }
 
-async function connectAndRun(
-  client: Client,
-  { request, command, io }: { request: ConnectInput; command: string[]; io: Io },
-): Promise<number> {
+interface CommandRun {
+  request: ConnectInput;
+  command: string[];
+  /** Its program's file, where it is known. */
+  program: string | undefined;
+  mode: PrivateFilesMode;
+  io: Io;
+}
+
+async function connectAndRun(client: Client, { request, command, program, mode, io }: CommandRun): Promise<number> {
   // Standard output belongs to the command, and in a pipe standard error too.
   const { connection, lines } = await connect(client, request, { io, hold: true, jsonTo: io.err });
   if (io.steps && !io.json) io.err(describeConnected(connection));
@@ -131,8 +150,13 @@ async function connectAndRun(
   let status: number;
   let failure: unknown;
   try {
-    const environment = await client.call('environment', { params: { name: connection.name } });
-    status = await runCommand({ command, env: io.facts.env, podVariables: environment.variables });
+    const warn = (code: string, message: string): void =>
+      createProgressView(io, io.err).line({ type: 'warning', code, message });
+    using files = await privateFilesFor(connection, { mode, program, io, warn });
+    held.onChange(({ services }) => void files?.update(services).catch(() => undefined));
+    const query = { inPlace: files !== undefined };
+    const { variables } = await client.call('environment', { params: { name: connection.name }, query });
+    status = await runCommand({ command, env: io.facts.env, podVariables: variables, enter: files?.enter ?? [] });
   } catch (error) {
     failure = error;
     status = exitStatus[BowlineError.from(error).category];
