@@ -5,7 +5,8 @@
 import type { Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { dialTcp } from '../tunnel/dial.ts';
-import { reset, splice } from '../tunnel/splice.ts';
+import { reset } from '../tunnel/reset.ts';
+import { splice } from '../tunnel/splice.ts';
 import { DialError } from '../tunnel/tunnel.ts';
 import type { InboundTunnel } from '../tunnel/tunnel.ts';
 import type { AgentPort } from './contract.ts';

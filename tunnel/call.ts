@@ -1,75 +1,51 @@
-/** A control call through a tunnel: POST with a JSON body, a JSON answer. Bounded in size; ends with the tunnel. */
-import type { ClientHttp2Session, IncomingHttpHeaders, ServerHttp2Stream } from 'node:http2';
+/** A control call through a tunnel: JSON both ways. Bounded in size; ends with the tunnel. */
 import type { Readable } from 'node:stream';
-import type { Lifetime } from './lifetime.ts';
-import { resetLikeTcp } from './stream.ts';
-import { DialError } from './tunnel.ts';
+import type { Channel } from './channel.ts';
+import { refusalOf } from './refusal.ts';
+import { ChannelStream } from './stream.ts';
 
 /** Rejects with an Error whose message may be shown to the caller. */
 export type AnswerCall = (name: string, body: unknown) => Promise<unknown>;
 
 const maxBytes = 4 * 1024 * 1024;
 
-export async function requestCall(
-  lifetime: Lifetime<ClientHttp2Session>,
-  name: string,
-  body: unknown,
-  signal?: AbortSignal,
-): Promise<unknown> {
-  signal?.throwIfAborted();
-  if (lifetime.ended !== undefined)
-    throw new DialError('EHOSTUNREACH', `The tunnel has ended: ${lifetime.ended}.`, { tunnelEnded: true });
-  const stream = lifetime.session.request({ ':method': 'POST', ':path': `/${name}` }, { endStream: false });
-  resetLikeTcp(stream, lifetime);
+export async function requestCall(channel: Channel, body: unknown, signal?: AbortSignal): Promise<unknown> {
+  const stream = new ChannelStream(channel);
   const onAbort = (): void => void stream.destroy(signal?.reason);
   signal?.addEventListener('abort', onAbort);
   try {
-    let status: number | undefined;
-    stream.once('response', (headers) => {
-      status = headers[':status'];
-    });
     stream.end(JSON.stringify(body ?? {}));
-    const text = await readText(stream);
-    const answer: unknown = JSON.parse(text);
-    if (status !== 200) throw new Error(messageOf(answer));
-    return answer;
+    return JSON.parse(await readText(stream));
   } finally {
     signal?.removeEventListener('abort', onAbort);
   }
 }
 
-export async function answerCall(
-  stream: ServerHttp2Stream,
-  headers: IncomingHttpHeaders,
-  answer: AnswerCall,
-): Promise<void> {
+export async function answerCall(channel: Channel, name: string, answer: AnswerCall): Promise<void> {
+  const stream = new ChannelStream(channel);
   try {
     const body: unknown = JSON.parse(await readText(stream));
-    respond(stream, 200, await answer(String(headers[':path']).slice(1), body));
+    const result = JSON.stringify((await answer(name, body)) ?? null);
+    channel.accept();
+    stream.end(result);
   } catch (error) {
-    respond(stream, 500, { message: error instanceof Error ? error.message : String(error) });
+    channel.refuse(refusalOf(error));
   }
-}
-
-function respond(stream: ServerHttp2Stream, status: number, body: unknown): void {
-  if (stream.destroyed || stream.closed) return;
-  stream.respond({ ':status': status });
-  stream.end(JSON.stringify(body ?? null));
 }
 
 async function readText(stream: Readable): Promise<string> {
   const chunks: Buffer[] = [];
   let size = 0;
-  for await (const chunk of stream as AsyncIterable<Buffer>) {
-    size += chunk.length;
-    if (size > maxBytes) throw new Error(`The message is larger than ${maxBytes} bytes.`);
-    chunks.push(chunk);
-  }
+  // Not the iterator: it destroys the stream after the last byte, and an answer is to be written to it.
+  await new Promise<void>((resolve, reject) => {
+    stream.on('data', (chunk: Buffer) => {
+      chunks.push(chunk);
+      size += chunk.length;
+      if (size > maxBytes) stream.destroy(new Error(`The message is larger than ${maxBytes} bytes.`));
+    });
+    stream.on('end', resolve);
+    stream.on('error', reject);
+    stream.on('close', () => reject(new Error('The call was given up.')));
+  });
   return Buffer.concat(chunks).toString();
-}
-
-function messageOf(answer: unknown): string {
-  return typeof answer === 'object' && answer !== null && 'message' in answer
-    ? String(answer.message)
-    : 'The agent failed without a reason.';
 }

@@ -2,17 +2,14 @@
  * Life of a pipe. Both ends ping each second; any byte that arrives counts as life, not only the answer to a ping:
  * on a slow, saturated link a ping waits behind megabytes, but those megabytes arrive.
  */
-import type { Http2Session } from 'node:http2';
 import type { Heartbeat } from './tunnel.ts';
 
 export interface Pulse {
-  /** Milliseconds; NaN before the first answer. */
-  readonly roundTrip: number;
   stop(): void;
 }
 
 export function startPulse(
-  session: Http2Session,
+  ping: () => void,
   /** Changes whenever there is a sign of life. */
   signs: () => number,
   { interval = 1_000, timeout = 5_000 }: Heartbeat,
@@ -20,7 +17,6 @@ export function startPulse(
 ): Pulse {
   // Looking more often than pinging keeps the time to notice near `timeout`; looking costs next to nothing.
   const step = Math.max(10, Math.min(interval, timeout / 4) / 2);
-  let roundTrip = Number.NaN;
   let seen = signs();
   let looked = performance.now();
   let heard = looked;
@@ -45,22 +41,10 @@ export function startPulse(
     }
   }
 
-  function ping(): void {
-    if (session.destroyed || session.closed) return;
-    session.ping((error, duration) => {
-      if (error === null) roundTrip = duration;
-    });
-  }
-
   const timer = setInterval(look, step);
   function stop(): void {
     clearInterval(timer);
   }
   look();
-  return {
-    get roundTrip() {
-      return roundTrip;
-    },
-    stop,
-  };
+  return { stop };
 }

@@ -1,17 +1,16 @@
-/** The outbound tunnel: the daemon asks, the agent dials. Control calls go the same way, as plain POST requests. */
-import type { ServerHttp2Stream } from 'node:http2';
-import { isIPv6 } from 'node:net';
-import type { Socket } from 'node:net';
+/** The outbound tunnel: the daemon asks, the agent dials. Control calls go the same way. */
 import type { Duplex } from 'node:stream';
+import { answerConnect } from './answer.ts';
 import { answerCall, requestCall } from './call.ts';
 import type { AnswerCall } from './call.ts';
-import { dialTcp, toDialError } from './dial.ts';
-import { startAnswerer, startRequester } from './lifetime.ts';
-import { answerOpen, isOpen, requestOpen } from './open.ts';
+import { dialTcp } from './dial.ts';
+import { startLifetime } from './lifetime.ts';
+import { answerOpen, requestOpen } from './open.ts';
 import type { AnswerOpen } from './open.ts';
+import { readOutbound } from './requests.ts';
+import type { OutboundRequest } from './requests.ts';
 import { secureClient, secureServer } from './secure.ts';
-import { splice } from './splice.ts';
-import { answerEstablished, answerRefused, requestStream, resetLikeTcp } from './stream.ts';
+import { ChannelStream } from './stream.ts';
 import type { Heartbeat, OutboundTunnel, Target, Tunnel, TunnelIdentity } from './tunnel.ts';
 
 export interface OpenOptions {
@@ -26,19 +25,25 @@ export async function openOutbound(
   identity: TunnelIdentity,
   { heartbeat, signal }: OpenOptions = {},
 ): Promise<OutboundTunnel> {
-  const lifetime = startRequester(await secureClient(pipe, identity, { signal }), heartbeat);
+  const lifetime = startLifetime(pipe, await secureClient(pipe, identity, { signal }), { heartbeat });
+  const request = (what: OutboundRequest): ReturnType<typeof lifetime.request> => lifetime.request(what);
   await lifetime.accepted(signal);
   return Object.assign(lifetime, {
-    connect: ({ host, port }: Target) =>
-      requestStream(lifetime, { ':authority': isIPv6(host) ? `[${host}]:${port}` : `${host}:${port}` }),
-    call: (name: string, body: unknown, callSignal?: AbortSignal) => requestCall(lifetime, name, body, callSignal),
-    open: (name: string, body: unknown, openSignal?: AbortSignal) => requestOpen(lifetime, name, body, openSignal),
+    connect: (target: Target) => new ChannelStream(request({ connect: target })),
+    async call(name: string, body: unknown, callSignal?: AbortSignal) {
+      callSignal?.throwIfAborted();
+      return requestCall(request({ call: name }), body, callSignal);
+    },
+    async open(name: string, body: unknown, openSignal?: AbortSignal) {
+      openSignal?.throwIfAborted();
+      return requestOpen(request({ open: name, body }), openSignal);
+    },
   });
 }
 
 export interface ServeOutboundOptions {
   /** Rejects with DialError; default: TCP. Aborted when the asker has gone. */
-  dial?: (target: Target, signal: AbortSignal) => Promise<Socket | Duplex>;
+  dial?: (target: Target, signal: AbortSignal) => Promise<Duplex>;
   call: AnswerCall;
   /** Default: every name is unknown. */
   open?: AnswerOpen;
@@ -52,46 +57,19 @@ export async function serveOutbound(
   options: ServeOutboundOptions,
 ): Promise<Tunnel> {
   const { dial = (target, signal) => dialTcp(target, { signal }), call, open = knowsNone, heartbeat } = options;
-  const lifetime = startAnswerer(await secureServer(pipe, identity), heartbeat);
-  lifetime.session.on('stream', (stream, headers) => {
-    resetLikeTcp(stream, lifetime);
-    const authority = headers[':authority'];
-    if (headers[':method'] === 'CONNECT' && authority !== undefined)
-      void connect(stream, parseAuthority(authority), dial);
-    else if (isOpen(headers)) void answerOpen(stream, headers, open);
-    else void answerCall(stream, headers, call);
+  return startLifetime(pipe, await secureServer(pipe, identity), {
+    heartbeat,
+    onOpen(channel, said) {
+      const request = readOutbound(said);
+      if ('connect' in request) {
+        const { connect } = request;
+        void answerConnect(channel, connect, (signal) => dial(connect, signal));
+      } else if ('call' in request) void answerCall(channel, request.call, call);
+      else void answerOpen(channel, request.open, request.body, open);
+    },
   });
-  return lifetime;
-}
-
-async function connect(
-  stream: ServerHttp2Stream,
-  target: Target,
-  dial: NonNullable<ServeOutboundOptions['dial']>,
-): Promise<void> {
-  const gone = new AbortController();
-  const onClose = (): void => gone.abort();
-  stream.once('close', onClose);
-  try {
-    const socket = await dial(target, gone.signal);
-    stream.off('close', onClose);
-    if (stream.destroyed) {
-      socket.destroy();
-      return;
-    }
-    answerEstablished(stream);
-    await splice(socket, stream);
-  } catch (error) {
-    if (!gone.signal.aborted) answerRefused(stream, toDialError(error, target));
-  }
 }
 
 async function knowsNone(name: string): Promise<never> {
   throw new Error(`Nothing can be opened here, nor '${name}'.`);
-}
-
-function parseAuthority(authority: string): Target {
-  const colon = authority.lastIndexOf(':');
-  const host = authority.slice(0, colon);
-  return { host: host.startsWith('[') ? host.slice(1, -1) : host, port: Number(authority.slice(colon + 1)) };
 }

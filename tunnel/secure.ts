@@ -4,16 +4,10 @@
  * machine and cluster differ), so the chain is not built; the raw certificate is compared instead.
  */
 import { X509Certificate } from 'node:crypto';
+import net from 'node:net';
 import tls from 'node:tls';
 import type { Duplex } from 'node:stream';
-import { linkTo, socketOf } from './carrier.ts';
-import type { Carrier } from './carrier.ts';
 import type { TunnelIdentity } from './tunnel.ts';
-
-export interface Secured {
-  socket: tls.TLSSocket;
-  carrier: Carrier;
-}
 
 export interface SecureOptions {
   signal?: AbortSignal | undefined;
@@ -21,19 +15,26 @@ export interface SecureOptions {
   timeout?: number;
 }
 
+/** Both ends come from the same commit; it only tells a stranger's pipe from ours. */
+const protocol = 'bowline';
+
 const common = {
   minVersion: 'TLSv1.3',
   maxVersion: 'TLSv1.3',
   // The cheapest per byte where the processor has AES; the others for those without.
   ciphers: 'TLS_AES_128_GCM_SHA256:TLS_CHACHA20_POLY1305_SHA256:TLS_AES_256_GCM_SHA384',
-  ALPNProtocols: ['h2'],
+  ALPNProtocols: [protocol],
   rejectUnauthorized: false, // checked by `assertPeer`, before a byte goes either way
 } as const;
 
 /** The daemon's end. */
-export function secureClient(pipe: Duplex, identity: TunnelIdentity, options: SecureOptions = {}): Promise<Secured> {
-  return handshake(socketOf(pipe), identity, options, (stream, secured, failed) => {
-    const socket = tls.connect({ ...common, socket: stream, key: identity.key, cert: identity.cert });
+export function secureClient(
+  pipe: Duplex,
+  identity: TunnelIdentity,
+  options: SecureOptions = {},
+): Promise<tls.TLSSocket> {
+  return handshake(pipe, identity, options, (secured, failed) => {
+    const socket = tls.connect({ ...common, socket: pipe, key: identity.key, cert: identity.cert });
     socket.once('secureConnect', () => secured(socket));
     socket.on('error', failed);
     socket.on('close', failed);
@@ -41,8 +42,12 @@ export function secureClient(pipe: Duplex, identity: TunnelIdentity, options: Se
 }
 
 /** The agent's end. */
-export function secureServer(pipe: Duplex, identity: TunnelIdentity, options: SecureOptions = {}): Promise<Secured> {
-  return handshake(linkTo(pipe), identity, options, (stream, secured, failed) => {
+export function secureServer(
+  pipe: Duplex,
+  identity: TunnelIdentity,
+  options: SecureOptions = {},
+): Promise<tls.TLSSocket> {
+  return handshake(pipe, identity, options, (secured, failed) => {
     // A server that never listens: the documented way to TLS on a stream that somebody else accepted.
     const server = tls.createServer({
       ...common,
@@ -56,25 +61,24 @@ export function secureServer(pipe: Duplex, identity: TunnelIdentity, options: Se
       secured(socket);
     });
     server.on('tlsClientError', failed);
-    stream.on('close', failed);
-    server.emit('connection', stream);
+    pipe.on('close', failed);
+    server.emit('connection', pipe);
   });
 }
 
-type Start = (stream: Duplex, secured: (socket: tls.TLSSocket) => void, failed: (error?: unknown) => void) => void;
+type Start = (secured: (socket: tls.TLSSocket) => void, failed: (error?: unknown) => void) => void;
 
 /** Bounded and cancellable; a pipe that fails it is closed. */
 function handshake(
-  carrier: Carrier,
+  pipe: Duplex,
   identity: TunnelIdentity,
   { signal, timeout = 10_000 }: SecureOptions,
   start: Start,
-): Promise<Secured> {
-  const { promise, resolve, reject } = Promise.withResolvers<Secured>();
+): Promise<tls.TLSSocket> {
+  const { promise, resolve, reject } = Promise.withResolvers<tls.TLSSocket>();
   const timer = setTimeout(() => fail(new Error(`The TLS handshake took longer than ${timeout} ms.`)), timeout);
   const onAbort = (): void => fail(signal?.reason);
   signal?.addEventListener('abort', onAbort);
-  const { stream } = carrier;
   let settled = false;
 
   function settle(): void {
@@ -82,7 +86,7 @@ function handshake(
     clearTimeout(timer);
     signal?.removeEventListener('abort', onAbort);
   }
-  function fail(error: unknown, victim: Duplex = stream): void {
+  function fail(error: unknown, victim: Duplex = pipe): void {
     if (settled) return;
     settle();
     // Never from inside TLS's own callbacks: to take the pipe from under it there crashes the process.
@@ -98,7 +102,7 @@ function handshake(
       return;
     }
     settle();
-    resolve({ socket, carrier });
+    resolve(socket);
   }
   function failed(error?: unknown): void {
     if (error instanceof Error) fail(new Error(`The TLS handshake failed: ${error.message}`, { cause: error }));
@@ -106,9 +110,10 @@ function handshake(
   }
 
   // A pipe may fail after its TLS socket has gone; nobody else listens then.
-  stream.on('error', failed);
+  pipe.on('error', failed);
+  if (pipe instanceof net.Socket) pipe.setNoDelay(true);
   if (signal?.aborted) onAbort();
-  else start(stream, secured, failed);
+  else start(secured, failed);
   return promise;
 }
 
@@ -117,5 +122,5 @@ function assertPeer(socket: tls.TLSSocket, pinned: string): void {
   if (shown === undefined) throw new Error('The other end showed no certificate.');
   if (!shown.raw.equals(new X509Certificate(pinned).raw))
     throw new Error('The other end showed another certificate than the one made for this session.');
-  if (socket.alpnProtocol !== 'h2') throw new Error('The other end does not speak HTTP/2.');
+  if (socket.alpnProtocol !== protocol) throw new Error('The other end does not speak our protocol.');
 }

@@ -4,13 +4,30 @@
  */
 import net from 'node:net';
 import type { Duplex } from 'node:stream';
-import { DialError } from './tunnel.ts';
+import { writeInBatches } from './batches.ts';
+import { join } from './join.ts';
+import { reset } from './reset.ts';
+import { ChannelStream } from './stream.ts';
 
 /** Resolves when both have closed, whichever way; never rejects. */
 export function splice(a: Duplex, b: Duplex): Promise<void> {
+  if (a instanceof net.Socket && b instanceof ChannelStream) return spliceStream(a, b);
+  if (b instanceof net.Socket && a instanceof ChannelStream) return spliceStream(b, a);
+  return spliceAny(a, b);
+}
+
+/** Without the stream, where nothing of it is in use. */
+function spliceStream(socket: net.Socket, stream: ChannelStream): Promise<void> {
+  const parts = stream.detach();
+  if (parts === undefined) return spliceAny(socket, stream);
+  for (const bytes of parts.unread) socket.write(bytes);
+  return join(socket, parts.channel);
+}
+
+function spliceAny(a: Duplex, b: Duplex): Promise<void> {
   return new Promise((resolve) => {
     let open = 2;
-    function join(from: Duplex, to: Duplex): void {
+    function forwardBetween(from: Duplex, to: Duplex): void {
       forward(from, to);
       const onClose = (): void => {
         if (!isFinished(from)) reset(to);
@@ -21,8 +38,8 @@ export function splice(a: Duplex, b: Duplex): Promise<void> {
       if (from.closed) onClose();
       else from.on('close', onClose);
     }
-    join(a, b);
-    join(b, a);
+    forwardBetween(a, b);
+    forwardBetween(b, a);
   });
 }
 
@@ -38,39 +55,8 @@ function forward(from: Duplex, to: Duplex): void {
   from.resume();
 }
 
-/** Messages of this size or more are part of something larger. */
-const bulk = 4 * 1024;
-
-/**
- * A tunnel delivers a download in pieces of half a TLS record, and a system call for each would cost more than all the
- * rest. What arrives in one turn of the event loop is written with one call; a small message goes at once.
- */
-function writeInBatches(socket: net.Socket): (chunk: Buffer) => boolean {
-  let corked = false;
-  const uncork = (): void => {
-    corked = false;
-    socket.uncork();
-  };
-  return (chunk) => {
-    if (!corked && chunk.length >= bulk) {
-      corked = true;
-      socket.cork();
-      setImmediate(uncork);
-    }
-    return socket.write(chunk);
-  };
-}
-
 function isFinished(stream: Duplex): boolean {
   return stream.readableEnded && stream.writableFinished && stream.errored === null;
-}
-
-/** The far end sees a connection reset. */
-export function reset(stream: Duplex): void {
-  if (stream.destroyed) return;
-  stream.on('error', ignore);
-  if (stream instanceof net.Socket) stream.resetAndDestroy();
-  else stream.destroy(new DialError('ECONNRESET', 'The other side of the connection was reset.'));
 }
 
 function ignore(): void {}

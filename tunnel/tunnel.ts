@@ -1,5 +1,5 @@
 /**
- * The contract of the tunnel between daemon and agent: HTTP/2 inside TLS 1.3 over any byte stream (a "pipe").
+ * The contract of the tunnel between daemon and agent: channels (frames.ts) inside TLS 1.3 over any byte stream (a "pipe").
  * Outbound tunnel: the daemon asks, the agent dials. Inbound tunnel: the agent asks, the daemon dials; a pipe of its own.
  * In both the daemon is the TLS client (it dials the pipe). Imports node: only; shared by daemon and agent.
  */
@@ -56,7 +56,7 @@ export class DialError extends Error {
  * when the far end has connected (rejects with DialError); the stream is destroyed with the same error.
  * A reset of the far connection destroys it with a DialError ECONNRESET, the end of the tunnel with one that says
  * `tunnelEnded`; destroying it resets the far connection; end() is a half-close. Join it to a socket with `splice`.
- * Nobody has to listen for its errors or wait for `established`.
+ * Nobody has to listen for its errors or wait for `established`; who wants to wait asks for it before `splice`.
  */
 export interface TunnelStream extends Duplex {
   readonly established: Promise<void>;

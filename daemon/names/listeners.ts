@@ -7,7 +7,8 @@ import { once } from 'node:events';
 import { createServer, type Server, type Socket } from 'node:net';
 import { takenBy } from '../../helper/owner.ts';
 import { socketOptions } from '../../tunnel/dial.ts';
-import { reset, splice } from '../../tunnel/splice.ts';
+import { reset } from '../../tunnel/reset.ts';
+import { splice } from '../../tunnel/splice.ts';
 import type { TunnelStream } from '../../tunnel/tunnel.ts';
 
 export interface WantedListener {
@@ -119,7 +120,6 @@ export class Listeners {
       reset(socket);
       return;
     }
-    stream.established.catch(() => undefined); // the stream is destroyed with it, and the socket is reset
     void splice(socket, stream);
   }
 }
