@@ -2,6 +2,7 @@
 import { delimiter, resolve } from 'node:path';
 import { BowlineError } from '../api/errors.ts';
 import type { ConnectInput, PortRequest } from '../api/schema.ts';
+import type { PrivateFilesMode } from './private-files/for-connection.ts';
 
 export interface ConnectOptions {
   namespace?: string;
@@ -21,6 +22,7 @@ export interface ConnectOptions {
   wait: boolean;
   waitTimeout: number;
   withoutKeeper: boolean;
+  privateFiles: PrivateFilesMode;
 }
 
 export function connectRequest(

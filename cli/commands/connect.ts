@@ -95,32 +95,27 @@ export function connectCommand(io: Io): Command {
     .addOption(progressOption())
     .option('--json', 'NDJSON: steps, then the result (with a COMMAND on standard error)')
     .addHelpText('after', details)
-    .action(
-      async (
-        target: string | undefined,
-        options: ConnectOptions & { dryRun?: boolean; privateFiles: PrivateFilesMode },
-      ) => {
-        if (io.command?.length === 0) throw new BowlineError('BAD_ARGUMENT', 'There is no command behind --.');
-        const request = connectRequest(target, options, io.facts.env);
-        const program = io.command && (await findProgram(io.command[0] ?? '', io.facts));
-        const client = await ensureDaemon(io);
-        if (options.dryRun) {
-          const plan = await client.call('planConnect', { body: request });
-          if (io.json) outJson(io, plan);
-          else io.out(describePlan(plan));
-        } else if (io.command === undefined) {
-          await connectInBackground(client, request, io);
-        } else {
-          io.status = await connectAndRun(client, {
-            request,
-            command: io.command,
-            program,
-            mode: options.privateFiles,
-            io,
-          });
-        }
-      },
-    );
+    .action(async (target: string | undefined, options: ConnectOptions & { dryRun?: boolean }) => {
+      if (io.command?.length === 0) throw new BowlineError('BAD_ARGUMENT', 'There is no command behind --.');
+      const request = connectRequest(target, options, io.facts.env);
+      const program = io.command && (await findProgram(io.command[0] ?? '', io.facts));
+      const client = await ensureDaemon(io);
+      if (options.dryRun) {
+        const plan = await client.call('planConnect', { body: request });
+        if (io.json) outJson(io, plan);
+        else io.out(describePlan(plan));
+      } else if (io.command === undefined) {
+        await connectInBackground(client, request, io);
+      } else {
+        io.status = await connectAndRun(client, {
+          request,
+          command: io.command,
+          program,
+          mode: options.privateFiles,
+          io,
+        });
+      }
+    });
 }
 
 async function connectInBackground(client: Client, request: ConnectInput, io: Io): Promise<void> {
