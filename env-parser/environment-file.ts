@@ -3,6 +3,8 @@
  * who resolves its tokens is elsewhere. Positions count from 1; columns and lengths are UTF-16 units, as editors count.
  */
 
+import type { Source } from './source.ts';
+
 /** `azds-local.env` of Azure Dev Spaces, or `KubernetesLocalProcessConfig.yaml` of Bridge to Kubernetes. */
 export type Dialect = 'azds' | 'bridge';
 
@@ -78,8 +80,8 @@ export interface Features {
 }
 
 export interface EnvironmentFile {
-  /** As given to the parser; for messages. */
-  path: string;
+  /** For later problems with it. */
+  source: Source;
   dialect: Dialect;
   entries: Entry[];
   volumeMounts: VolumeMount[];

@@ -1,0 +1,185 @@
+/** No input makes the parser throw, hang or point outside of the file. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { convertEnvironmentFile } from './convert.ts';
+import type { Dialect, EnvironmentFile, Problem } from './environment-file.ts';
+import { formatProblem } from './format-problem.ts';
+import { parseEnvironmentFile } from './parse.ts';
+import { checkReferences, tokensOf } from './references.ts';
+import { resolveEntries } from './resolve.ts';
+import { Random } from './testing/random.ts';
+
+const good: Record<Dialect, string> = {
+  azds: `# comment
+A=\${volumes.whitelist}/x
+export B="two
+lines \${services.shop.web?}" # c
+C='$$ \${x}'
+D=\${volumes.default-token-*|/var/run}\${volumes.a/b/*.crt?}
+E: \`"'\`
+`,
+  bridge: `version: 0.1
+volumeMounts:
+  - name: default-token-*
+    localPath: /var/run/secrets # c
+env:
+  - name: A
+    value: $(volumeMounts:default-token-*)/token
+  - name: B
+    value: "x\\n$(services:web.shop:80,443?)"
+  - &c
+    name: C
+    value: >-
+      folded $(externalEndpoints:db.example.com:5432)
+      text
+  - { name: D, value: 8080 }
+  - *c
+enableFeatures: [Probes, 'ManagedIdentity']
+`,
+};
+
+const scraps = [
+  ...'\0\n\r\t "\'`\\$#{}()[]:=-,.|?*&!%@<>~/0aZ_é漢\uFEFF\u2028\uD800',
+  '${',
+  '$(',
+  '$$',
+  '\r\n',
+  '${volumes.',
+  '${services.',
+  '$(services:',
+  '$(volumeMounts:',
+  '$(externalEndpoints:',
+  '- name: ',
+  '&a',
+  '*a',
+  '<<: ',
+  '!!binary ',
+  '? ',
+  '---\n',
+  '...\n',
+  '|\n',
+  '>+2\n',
+  '%YAML 9.9\n',
+  'env:\n',
+  'export ',
+];
+
+function mutate(text: string, random: Random): string {
+  let result = text;
+  for (let count = 1 + random.below(6); count > 0; count--) {
+    const from = random.below(result.length + 1);
+    const to = Math.min(result.length, from + random.below(12));
+    const put = [random.text(scraps, 3), '', result.slice(random.below(result.length + 1)).slice(0, 30)];
+    result = result.slice(0, from) + random.one(put) + result.slice(random.below(2) === 0 ? from : to);
+  }
+  return result;
+}
+
+function check(text: string, dialect: Dialect): { file: EnvironmentFile; problems: Problem[] } {
+  const parsed = parseEnvironmentFile(text, { file: 'x', dialect });
+  const { file, problems } = parsed;
+  const missing = resolveEntries(file, { volume: () => undefined, service: () => '127.66.0.1', external: () => 'h' });
+  const unknown = checkReferences(file, {
+    volumes: ['whitelist'],
+    services: [],
+    namespace: 'shop',
+    namespaces: ['shop'],
+  });
+  const lines = text.replace(/^\uFEFF/, '').split(/\r\n?|\n/);
+  const all = [...problems, ...file.warnings, ...missing.missing, ...unknown];
+  for (const problem of all) {
+    const line = lines[problem.line - 1];
+    assert.equal(problem.sourceLine, line, 'the line is one of the file');
+    assert.ok(problem.column >= 1 && problem.length >= 0);
+    assert.ok(problem.column - 1 + problem.length <= line!.length, 'the place is in the line');
+    assert.match(formatProblem(problem), /^x:\d+:\d+: [A-Z]/);
+  }
+  for (const token of tokensOf(file)) {
+    const line = lines[token.position.line - 1]!;
+    assert.ok(token.position.column - 1 + token.position.length <= line.length);
+  }
+  if (problems.length === 0) {
+    for (const to of ['azds', 'bridge'] as const) {
+      const again = parseEnvironmentFile(convertEnvironmentFile(file, to).text, { file: 'y', dialect: to });
+      assert.deepEqual(again.problems, [], 'what was converted is read again');
+    }
+  }
+  return parsed;
+}
+
+for (const dialect of ['azds', 'bridge'] as const) {
+  void test(`${dialect}: the file that is mutated is good`, () => {
+    assert.deepEqual(check(good[dialect], dialect).problems, []);
+  });
+
+  void test(`${dialect}: mutated files`, () => {
+    const random = new Random(7);
+    let refused = 0;
+    for (let round = 0; round < 3_000; round++) {
+      const text = mutate(good[dialect], random);
+      try {
+        if (check(text, dialect).problems.length > 0) refused++;
+      } catch (error) {
+        throw new Error(`with ${JSON.stringify(text)}`, { cause: error });
+      }
+    }
+    assert.ok(refused > 500 && refused < 3_000, `${refused} refused`);
+  });
+
+  void test(`${dialect}: scraps`, () => {
+    const random = new Random(11);
+    for (let round = 0; round < 3_000; round++) {
+      const text = random.text(scraps, 40);
+      try {
+        check(text, dialect);
+      } catch (error) {
+        throw new Error(`with ${JSON.stringify(text)}`, { cause: error });
+      }
+    }
+  });
+
+  // Were one of these read in more than linear time, it would take hours and the runner's limit would end it.
+  void test(`${dialect}: long files of one thing`, () => {
+    const things = [
+      '"',
+      "'",
+      '\\"',
+      '$',
+      '${',
+      '$(',
+      '${volumes.',
+      ' ',
+      'A',
+      'A=',
+      '#',
+      '\n',
+      'A="\\\n',
+      'A=\\"\n',
+      '${volumes.a}',
+      '*',
+    ];
+    for (const thing of things) {
+      const long = thing.repeat(Math.ceil(500_000 / thing.length));
+      const text =
+        dialect === 'azds'
+          ? `A="${long}`
+          : `version: 0.1\nenv:\n  - name: A\n    value: '${long.replaceAll("'", "''")}'\n`;
+      parseEnvironmentFile(text, { file: 'x', dialect });
+      if (dialect === 'azds') parseEnvironmentFile(long, { file: 'x', dialect });
+    }
+  });
+}
+
+void test('YAML that nests without end, and aliases that grow', () => {
+  for (const text of ['['.repeat(20_000), '{a: '.repeat(20_000), '- '.repeat(20_000), '? '.repeat(20_000)]) {
+    assert.notEqual(parseEnvironmentFile(text, { file: 'x.yaml' }).problems.length, 0);
+  }
+  const layers = Array.from({ length: 40 }, (_, n) => `a${n + 1}: &a${n + 1} [*a${n},*a${n},*a${n},*a${n}]`);
+  const bomb = ['version: 0.1', 'a0: &a0 [x,x]', ...layers, 'env: *a40'].join('\n');
+  assert.equal(parseEnvironmentFile(bomb, { file: 'x.yaml' }).problems.length, 4);
+});
+
+void test('a file that is far too large is refused unread', () => {
+  const { problems } = parseEnvironmentFile('A=1\n'.repeat(2_000_000), { file: 'x' });
+  assert.equal(problems.length, 1);
+});
