@@ -33,3 +33,11 @@ void test(
     await assert.rejects(makePrivateFolder(join(folder, 'real'), uid), /belongs to user 12345/);
   },
 );
+
+void test(
+  'where no folder can be made, that is said, and not tried for ever',
+  { skip: process.platform !== 'linux' && '/proc is of Linux', timeout: 20_000 },
+  async () => {
+    await assert.rejects(makePrivateFolder('/proc/bowline/state', uid), { code: 'STATE_UNREADABLE' });
+  },
+);

@@ -3,10 +3,11 @@
  * credentials. The daemon makes it, and both sides refuse one that somebody else could have prepared (in /tmp above all).
  */
 import { chmod, lstat, mkdir } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { BowlineError } from './errors.ts';
 
 export async function makePrivateFolder(folder: string, uid: number): Promise<void> {
-  await mkdir(folder, { recursive: true, mode: 0o700 }).catch((error: NodeJS.ErrnoException) => {
+  await makeFolders(folder).catch((error: NodeJS.ErrnoException) => {
     throw new BowlineError('STATE_UNREADABLE', `${folder} cannot be made: ${error.code ?? error.message}.`, {
       hint: 'See who owns the folders above it, or let XDG_RUNTIME_DIR, XDG_STATE_HOME and XDG_CACHE_HOME name folders of your own.',
       details: { folder },
@@ -14,6 +15,22 @@ export async function makePrivateFolder(folder: string, uid: number): Promise<vo
     });
   });
   await checkPrivateFolder(folder, uid, { repair: true });
+}
+
+/** Not `recursive`: Node tries for ever where the file system says ENOENT to every new folder, as /proc does. */
+async function makeFolders(folder: string): Promise<void> {
+  const make = (): Promise<void> =>
+    mkdir(folder, { mode: 0o700 }).catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== 'EEXIST') throw error;
+    });
+  try {
+    await make();
+  } catch (error) {
+    const above = dirname(folder);
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT' || above === folder) throw error;
+    await makeFolders(above);
+    await make();
+  }
 }
 
 /** Rejects unless `folder` is a real folder of `uid`, closed to everyone else. Missing is ENOENT as usual. */
