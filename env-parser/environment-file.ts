@@ -80,6 +80,8 @@ export interface Features {
 }
 
 export interface EnvironmentFile {
+  /** As given to the parser. */
+  path: string;
   /** For later problems with it. */
   source: Source;
   dialect: Dialect;
