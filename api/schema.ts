@@ -109,6 +109,8 @@ export const MountedVolume = z.object({
   /** Of what was, or is being, brought here; known before it is. */
   bytes: optional(z.number()),
   files: optional(z.number()),
+  /** While it is being brought: how many of the bytes have come. */
+  received: optional(z.number()),
   /** Why it is in this state, or which entries were left out. */
   reason: optional(text),
   /** ISO 8601: when the content here was last changed. */
@@ -296,6 +298,9 @@ export const DoctorRequest = z.object({
   kubeconfig: optional(text),
   context: optional(text),
   namespace: optional(text),
+  /** As in ConnectRequest: what would stand in the way of connecting to it. */
+  target: optional(text),
+  agentImage: optional(text),
 });
 export type DoctorRequest = z.infer<typeof DoctorRequest>;
 

@@ -15,8 +15,9 @@ import { createPluginCache } from './cluster/config/plugincache.ts';
 import { Session } from './connections/session.ts';
 import { startConnections, type ConnectionsOptions } from './connections/start.ts';
 import { runDaemon, type DaemonOptions } from './daemon.ts';
-import { apiServerProbe } from './doctor/api-server.ts';
+import { clusterProbe } from './doctor/cluster.ts';
 import { helperProbe } from './doctor/helper.ts';
+import { hostsFileProbe } from './doctor/hosts-file.ts';
 import { startNames } from './names/manager.ts';
 import { openJsonFile, openJsonFolder } from './state/json-files.ts';
 
@@ -24,6 +25,8 @@ import { openJsonFile, openJsonFolder } from './state/json-files.ts';
 const defaultImage = 'docker.io/library/node:24-slim';
 
 const facts = platformFacts();
+const hostsFile =
+  facts.platform === 'win32' ? `${facts.env['SystemRoot']}\\System32\\drivers\\etc\\hosts` : '/etc/hosts';
 const identity = { user: userInfo().username, host: hostname() };
 const levels = ['debug', 'info', 'warn', 'error'] as const;
 const logLevel = levels.find((level) => level === facts.env['BOWLINE_LOG_LEVEL']);
@@ -72,7 +75,11 @@ const openParts: DaemonOptions['openParts'] = async ({ paths, log, signal }) => 
       const { mode, reason } = await names.mode();
       return { installed: mode === 'hosts', ...(reason === undefined ? {} : { detail: reason }) };
     },
-    probes: [helperProbe(names), apiServerProbe(open)],
+    probes: [
+      helperProbe(names),
+      hostsFileProbe(manager, hostsFile, uid),
+      clusterProbe({ openCluster: open, manager, env, home }),
+    ],
     [Symbol.asyncDispose]: () => kept.disposeAsync(),
   };
 };

@@ -84,12 +84,12 @@ export class HostsFile {
 
   #read(): { text: string; stat: Stats } {
     const { path } = this.#options;
-    const link = lstatSync(path);
-    if (link.isSymbolicLink()) throw new Error(`${path} is a symbolic link; it is not followed.`);
-    if (!link.isFile()) throw new Error(`${path} is not a file.`);
-    const file = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW);
+    if (lstatSync(path).isSymbolicLink()) throw new Error(`${path} is a symbolic link; it is not followed.`);
+    // What was looked at may be something else by now: the open itself follows nothing, and waits for no pipe.
+    const file = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
     try {
       const stat = fstatSync(file);
+      if (!stat.isFile()) throw new Error(`${path} is not a file.`);
       if (stat.size > 16 * 1024 * 1024) throw new Error(`${path} is larger than 16 MiB.`);
       return { text: readFileSync(file, 'latin1'), stat };
     } finally {
@@ -185,8 +185,10 @@ export class HostsFile {
   }
 }
 
+/** How the first line of this user's block begins. */
+export const blockBegin = (user: number): string => `# BEGIN bowline (user ${user}`;
 const begin = (user: number, joined: boolean): string =>
-  `# BEGIN bowline (user ${user}${joined ? ', joined' : ''}): written while connected, removed afterwards`;
+  `${blockBegin(user)}${joined ? ', joined' : ''}): written while connected, removed afterwards`;
 const end = (user: number): string => `# END bowline (user ${user})`;
 
 /**

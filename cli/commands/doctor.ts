@@ -1,21 +1,27 @@
 /** `bowline doctor`: what could be in the way, on the machine and at the cluster, with the next step for each. */
 import { access, constants } from 'node:fs/promises';
 import { delimiter, join } from 'node:path';
-import { Command } from 'commander';
+import { Command, Option } from 'commander';
 import { BowlineError } from '../../api/errors.ts';
 import { checkPrivateFolder } from '../../api/private-folder.ts';
-import type { DoctorCheck } from '../../api/schema.ts';
+import type { DoctorCheck, DoctorRequest } from '../../api/schema.ts';
 import { productVersion } from '../../api/version.ts';
 import { filled, place, type PlaceOptions } from '../connect-request.ts';
 import { ensureDaemon } from '../daemon-process.ts';
 import { onOut, outJson, type Io } from '../io.ts';
 
+interface DoctorOptions extends PlaceOptions {
+  agentImage?: string;
+}
+
 export function doctorCommand(io: Io): Command {
   return new Command('doctor')
     .summary('find out what is in the way')
     .description(
-      'Checks this machine, the kubeconfig, the API server and your rights. Exit status 7 when something fails.',
+      'Checks this machine, the kubeconfig, the API server and your rights, and what is in the way of connecting to\n' +
+        'TARGET. Nothing is changed. Exit status 7 when something fails.',
     )
+    .argument('[TARGET]', 'as for connect: deploy/NAME, sts/NAME, svc/NAME, ..., or a bare NAME')
     .option(
       '-n, --namespace <NS>',
       "namespace whose rights are checked (default: the context's)",
@@ -23,9 +29,14 @@ export function doctorCommand(io: Io): Command {
     )
     .option('--context <NAME>', 'context of the kubeconfig (default: its current one)', filled('--context'))
     .option('--kubeconfig <FILE>', 'kubeconfig (default: $KUBECONFIG, else ~/.kube/config)', filled('--kubeconfig'))
+    .addOption(new Option('--agent-image <IMAGE>', 'the image that connect would be given').env('BOWLINE_AGENT_IMAGE'))
     .option('--json', 'one JSON document')
-    .action(async (options: PlaceOptions) => {
-      const where = place(options, io.facts.env);
+    .action(async (target: string | undefined, { agentImage, ...options }: DoctorOptions) => {
+      const where = {
+        ...place(options, io.facts.env),
+        ...(target !== undefined && { target }),
+        ...(agentImage !== undefined && { agentImage }),
+      };
       const checks = [
         ...(await Promise.all([folder(io), kubeconfig(where.kubeconfig, io)])),
         ...(await askDaemon(io, where)),
@@ -70,7 +81,7 @@ async function kubeconfig(given: string | undefined, io: Io): Promise<DoctorChec
   };
 }
 
-async function askDaemon(io: Io, where: PlaceOptions): Promise<DoctorCheck[]> {
+async function askDaemon(io: Io, where: DoctorRequest): Promise<DoctorCheck[]> {
   try {
     const client = await ensureDaemon(io);
     const { version, pid } = await client.call('ping', {});

@@ -2,7 +2,7 @@
  * What the rest of the daemon sees of a Kubernetes API server. One `Cluster` per (kubeconfig, context), shared by all
  * connections to it; it holds keep-alive sockets and the credential cache. Types only from @kubernetes/client-node.
  */
-import type { Duplex } from 'node:stream';
+import type { Duplex, Readable } from 'node:stream';
 import type { Pipe } from './pipe.ts';
 import type { Resource } from './resources.ts';
 import type { KubernetesObject } from '@kubernetes/client-node';
@@ -52,6 +52,13 @@ export interface ExecResult {
   stderr: string;
   /** 0 when the command succeeded. */
   exitCode: number;
+}
+
+export interface ExecStream {
+  /** Standard output. Ends when the command has ended; destroying it ends the command's connection. */
+  output: Readable;
+  /** Resolves before `output` ends; rejects with the stream's error. */
+  exit: Promise<{ exitCode: number; stderr: string }>;
 }
 
 export interface Cluster {
@@ -112,6 +119,13 @@ export interface Cluster {
     command: string[],
     options?: CallOptions & { stdin?: Buffer; maxBytes?: number },
   ): Promise<ExecResult>;
+
+  /** The same for output of any size, which is never held. `timeout` bounds the start, and then each silence. */
+  execStream(
+    pod: { namespace: string; name: string; container: string },
+    command: string[],
+    options?: CallOptions,
+  ): Promise<ExecStream>;
 
   /**
    * A byte stream to a TCP port of a pod for a tunnel: `pods/proxy` upgrade first, WebSocket port-forward where that

@@ -4,7 +4,7 @@ import { createCredentials } from './config/credentials.ts';
 import { inClusterAccess, inClusterContext } from './config/incluster.ts';
 import { kubeconfigNotFound, readKubeconfig, resolveContext } from './config/kubeconfig.ts';
 import { createPluginCache } from './config/plugincache.ts';
-import { execute } from './exec.ts';
+import { execute, executeStream } from './exec.ts';
 import { createPipeMemory, createPipeOpener } from './openpipe.ts';
 import { pathOf, subjectOf } from './paths.ts';
 import { portForward } from './portforward.ts';
@@ -63,7 +63,13 @@ export async function openCluster(
   return clusterOver(transport, access, options);
 }
 
-async function readAccess(options: OpenClusterOptions): Promise<ClusterAccess> {
+/** What decides where a context leads. */
+export type AccessOptions = Pick<
+  OpenClusterOptions,
+  'kubeconfig' | 'context' | 'env' | 'home' | 'serviceAccountFolder'
+>;
+
+export async function readAccess(options: AccessOptions): Promise<ClusterAccess> {
   const config = await readKubeconfig(options);
   if (config !== undefined) return await resolveContext(config, options.context);
   const inCluster = options.kubeconfig ? undefined : await inClusterAccess(options.env, options.serviceAccountFolder);
@@ -177,6 +183,7 @@ function clusterOver(
     watch: (resource, bounds) => watchAll(transport, resource, bounds),
     missingRights: (rights, bounds) => missingRights(transport, rights, bounds),
     exec: (pod, command, bounds) => execute(transport, pod, command, bounds),
+    execStream: (pod, command, bounds) => executeStream(transport, pod, command, bounds),
     openPipe: (pod, path, bounds) => opener.open(pod, path, bounds),
     portForward: (pod, bounds) => portForward(transport, pod, bounds),
 

@@ -14,7 +14,10 @@ import type {
   V1StatefulSet,
   V1EndpointSlice,
   V1HorizontalPodAutoscaler,
+  V1NetworkPolicy,
+  V1Node,
   V1PersistentVolumeClaim,
+  V1ResourceQuota,
 } from '@kubernetes/client-node';
 
 export interface Resource<T extends KubernetesObject> {
@@ -65,3 +68,6 @@ export const persistentVolumeClaims = resource<V1PersistentVolumeClaim>(
   'persistentvolumeclaims',
   'PersistentVolumeClaim',
 );
+export const nodes = resource<V1Node>('', 'v1', 'nodes', 'Node', false);
+export const resourceQuotas = resource<V1ResourceQuota>('', 'v1', 'resourcequotas', 'ResourceQuota');
+export const networkPolicies = resource<V1NetworkPolicy>('networking.k8s.io', 'v1', 'networkpolicies', 'NetworkPolicy');

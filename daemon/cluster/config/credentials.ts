@@ -174,8 +174,8 @@ function expiry(end: number | undefined, now: number): { expired?: string } {
   return end === undefined || end > now ? {} : { expired: new Date(end).toISOString() };
 }
 
-/** `exp` of a JWT, in milliseconds. */
-function tokenEnd(token: string): number | undefined {
+/** `exp` of a JSON Web Token in milliseconds; undefined for other tokens. */
+export function tokenEnd(token: string): number | undefined {
   try {
     const claims: unknown = JSON.parse(Buffer.from(token.split('.')[1] ?? '', 'base64url').toString());
     const exp = claims !== null && typeof claims === 'object' && 'exp' in claims ? claims.exp : undefined;

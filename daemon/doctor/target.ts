@@ -1,0 +1,140 @@
+/**
+ * What stands in the way of connecting to one workload: everything that `connect` finds before it touches anything, then
+ * what the API server says of the agent's pod (a dry run), its image on the nodes, who else manages the workload, and the
+ * ports of this machine.
+ */
+import type { V1PodTemplateSpec, V1ReplicaSet } from '@kubernetes/client-node';
+import { ConnectRequest, type DoctorCheck } from '../../api/schema.ts';
+import { takenBy } from '../../helper/owner.ts';
+import type { Cluster } from '../cluster/cluster.ts';
+import { nodes, pods, services } from '../cluster/resources.ts';
+import { describe, findWorkload, type Workload } from '../redirect/workload.ts';
+import { dialLocal } from '../connections/local-port.ts';
+import { failure, ok, warning } from './check.ts';
+import type { ClusterChecked } from './cluster.ts';
+import { notAllowed } from './namespace.ts';
+import { ownersOf } from './owners.ts';
+
+export async function checkTarget(checked: ClusterChecked): Promise<DoctorCheck[]> {
+  const { cluster, namespace, request, manager, signal } = checked;
+  const { target, agentImage } = request;
+  if (target === undefined) return [];
+  const held = manager.list().find((each) => each.namespace === namespace && isSame(each.target, target));
+  if (held !== undefined && held.state !== 'failed')
+    return [
+      ok('target', `${target} is connected as ${held.name} (${held.state}); \`bowline status\` has the rest.`),
+      ...(await ownership(cluster, namespace, target, signal)),
+    ];
+  try {
+    const plan = await manager.plan(
+      ConnectRequest.parse({ ...request, namespace, target, ...(agentImage && { agentImage }) }),
+      signal,
+    );
+    const template = (
+      plan.actions.map(({ body }) => body as V1ReplicaSet | undefined).find((body) => body?.kind === 'ReplicaSet')
+        ?.spec as { template?: V1PodTemplateSpec } | undefined
+    )?.template;
+    const patched = plan.actions.filter(({ why }) => why === 'the redirect').map(({ object }) => object);
+    return [
+      ok('target', `${target} can be redirected: ${patched.length === 0 ? 'it has no Service' : patched.join(', ')}.`),
+      ...plan.warnings.map(({ code, message }) => warning(`target-${code.toLowerCase()}`, message, 'Good to know.')),
+      ...(template === undefined ? [] : await Promise.all([admission(checked, template), image(checked, template)])),
+      ...(await ownership(cluster, namespace, target, signal)),
+      ...(template === undefined ? [] : await localPorts(template)),
+    ];
+  } catch (error) {
+    return [failure('target', error)];
+  }
+}
+
+function isSame(known: { kind: string; name: string } | undefined, target: string): boolean {
+  return known !== undefined && target.slice(target.indexOf('/') + 1) === known.name;
+}
+
+/** Pod Security, quotas, limit ranges and webhooks, all as the API server itself judges them. */
+async function admission(
+  { cluster, namespace, signal }: ClusterChecked,
+  template: V1PodTemplateSpec,
+): Promise<DoctorCheck> {
+  const body = { metadata: { ...template.metadata, name: 'bowline-doctor', namespace }, spec: template.spec! };
+  try {
+    await cluster.create(pods, body, { dryRun: true, signal });
+    return ok('admission', "The API server would admit the agent's pod (asked with a dry run).");
+  } catch (error) {
+    if (!notAllowed(error)) return failure('admission', error);
+    return warning(
+      'admission',
+      'You may not create pods yourself, so the API server could not be asked whether it admits the agent.',
+      'Nothing to do: a refusal would be told by `bowline connect`.',
+    );
+  }
+}
+
+/** A pull cannot be tried without a pod; nodes say which images they have (kubelet reports the 50 largest by default). */
+async function image({ cluster, signal }: ClusterChecked, template: V1PodTemplateSpec): Promise<DoctorCheck> {
+  const name = template.spec?.containers.find(({ command }) =>
+    command?.some((word) => word.endsWith('agent.mjs')),
+  )?.image;
+  if (name === undefined) return ok('image', 'The image brings the agent itself.');
+  try {
+    const all = await cluster.list(nodes, { signal });
+    const having = all.filter(({ status }) => status?.images?.some(({ names }) => names?.includes(name)));
+    if (having.length > 0) return ok('image', `${name} is on ${having.length} of ${all.length} nodes already.`);
+    return warning(
+      'image',
+      `No node reports ${name}: it is pulled when the first agent starts.`,
+      'Where the cluster may not pull from there, give an image of your own with Node 24 (`--agent-image`).',
+    );
+  } catch (error) {
+    if (!notAllowed(error)) return failure('image', error);
+    return warning(
+      'image',
+      `You may not look at nodes, so it is not known whether ${name} must be pulled.`,
+      'Nothing to do: a pull that fails is told by `bowline connect`.',
+    );
+  }
+}
+
+async function ownership(
+  cluster: Cluster,
+  namespace: string,
+  target: string,
+  signal: AbortSignal,
+): Promise<DoctorCheck[]> {
+  const workload = await findWorkload(cluster, namespace, target, { signal });
+  const selected = (await cluster.list(services, { namespace, signal })).filter(({ spec }) => selects(spec, workload));
+  const found = [workload.object, ...selected].flatMap((object) => ownersOf(object));
+  const owners = [...new Map(found.map((owner) => [owner.tool, owner])).values()];
+  if (owners.length === 0) return [ok('owner', `No deployment tool shows itself on ${describe(workload)}.`)];
+  return owners.map(({ tool, says, restoresSelectors }) =>
+    restoresSelectors
+      ? warning(
+          'owner',
+          `${describe(workload)} is managed by ${tool} (${says}).`,
+          `${tool} may put a redirected Service back at its next sync; \`bowline status\` says so when it happens. Pause its sync, or let it ignore /spec/selector of the Service.`,
+        )
+      : ok('owner', `${describe(workload)} was installed by ${tool} (${says}); a redirect does not disturb it.`),
+  );
+}
+
+function selects(spec: { selector?: Record<string, string> } | undefined, { template }: Workload): boolean {
+  const selector = Object.entries(spec?.selector ?? {});
+  return selector.length > 0 && selector.every(([key, value]) => template.metadata?.labels?.[key] === value);
+}
+
+/** Where the developer's program would listen: busy is good, when it is the program. */
+async function localPorts(template: V1PodTemplateSpec): Promise<DoctorCheck[]> {
+  const ports = template.spec?.containers.flatMap(({ ports }) => ports ?? []) ?? [];
+  const tcp = [...new Set(ports.filter(({ protocol }) => protocol !== 'UDP').map((port) => port.containerPort))];
+  return Promise.all(
+    tcp.map(async (port) => {
+      const open = await dialLocal(port, AbortSignal.timeout(2_000)).catch(() => undefined);
+      open?.destroy();
+      const said =
+        open === undefined
+          ? 'nothing listens there yet'
+          : takenBy(process.platform, '127.0.0.1', port).replace(/^port \d+ is /, '');
+      return ok('local-port', `localhost:${port} would answer for the pod's port ${port}: ${said}.`);
+    }),
+  );
+}
