@@ -1,7 +1,13 @@
 /**
- * Variables as text for others to read: a shell, a dotenv file, JSON. Pure functions. What a format cannot hold is left
- * out and named, never altered: a changed value is worse than a missing one.
+ * Variables as text for others to read: a shell, a file, an editor. Pure functions. What a format cannot hold is left out
+ * and named, never altered: a changed value is worse than a missing one.
  */
+import { dockerLine, dotenvLine } from './formats/env-files.ts';
+import type { Line } from './formats/line.ts';
+import { cmdLine, fishLine, powershellLine, shLine } from './formats/shells.ts';
+import { vscodeReason } from './formats/vscode.ts';
+
+export { quoteForShell } from './formats/shells.ts';
 
 export interface Formatted {
   text: string;
@@ -9,47 +15,42 @@ export interface Formatted {
   skipped: Array<{ name: string; reason: string }>;
 }
 
-export const formats = ['sh', 'dotenv', 'json'] as const;
+export const formats = ['sh', 'fish', 'powershell', 'cmd', 'dotenv', 'json', 'docker', 'vscode'] as const;
 export type Format = (typeof formats)[number];
 
+type LineFormat = Exclude<Format, 'json' | 'vscode'>;
+
+const lineFormats: Record<LineFormat, { make: (name: string, value: string) => Line; end: string }> = {
+  sh: { make: shLine, end: '\n' },
+  fish: { make: fishLine, end: '\n' },
+  powershell: { make: powershellLine, end: '\n' },
+  cmd: { make: cmdLine, end: '\r\n' },
+  dotenv: { make: dotenvLine, end: '\n' },
+  docker: { make: dockerLine, end: '\n' },
+};
+
 export function formatVariables(variables: Readonly<Record<string, string>>, format: Format): Formatted {
-  if (format === 'json') return { text: `${JSON.stringify(variables, null, 2)}\n`, skipped: [] };
-  const line = format === 'sh' ? shLine : dotenvLine;
+  if (format === 'json') return { text: jsonText(variables), skipped: [] };
+  if (format === 'vscode') return forVscode(variables);
+  const { make, end } = lineFormats[format];
   const lines: string[] = [];
   const skipped: Formatted['skipped'] = [];
   for (const [name, value] of Object.entries(variables)) {
-    const made = line(name, value);
+    const made = make(name, value);
     if ('reason' in made) skipped.push({ name, reason: made.reason });
-    else lines.push(`${made.line}\n`);
+    else lines.push(`${made.line}${end}`);
   }
   return { text: lines.join(''), skipped };
 }
 
-type Line = { line: string } | { reason: string };
-
-const shellName = /^[A-Za-z_][A-Za-z0-9_]*$/;
-
-function shLine(name: string, value: string): Line {
-  if (!shellName.test(name)) return { reason: 'a shell takes letters, digits and _ in names only' };
-  if (value.includes('\0')) return { reason: 'a shell cannot hold the NUL character' };
-  return { line: `export ${name}=${quoteForShell(value)}` };
+/** `{ "env": { NAME: value } }`, to stand in a configuration of launch.json. */
+function forVscode(variables: Readonly<Record<string, string>>): Formatted {
+  const reasons = Object.entries(variables).map(([name, value]) => ({ name, value, wrong: vscodeReason(value) }));
+  const env = Object.fromEntries(reasons.flatMap(({ name, value, wrong }) => (wrong ? [] : [[name, value]])));
+  const skipped = reasons.flatMap(({ name, wrong }) => (wrong ? [{ name, reason: wrong.reason }] : []));
+  return { text: jsonText({ env }), skipped };
 }
 
-/** Between single quotes a POSIX shell changes nothing, so only the single quote itself needs care. */
-export function quoteForShell(value: string): string {
-  return `'${value.replaceAll("'", `'\\''`)}'`;
-}
-
-/**
- * There is no standard for dotenv files. The forms are tried from the one that all readers take alike to the one that
- * the fewest know, and each only where it takes the value as it is.
- */
-function dotenvLine(name: string, value: string): Line {
-  if (!/^[\w.-]+$/.test(name)) return { reason: 'a dotenv file takes letters, digits, _, . and - in names only' };
-  if (/[\r\0]/.test(value)) return { reason: 'readers of dotenv files lose carriage returns and NUL characters' };
-  if (/^[A-Za-z0-9_./:@%+,=\\-]+$/.test(value)) return { line: `${name}=${value}` };
-  if (!value.includes("'")) return { line: `${name}='${value}'` };
-  if (!/["\\$`]/.test(value)) return { line: `${name}="${value}"` };
-  if (!value.includes('`')) return { line: `${name}=\`${value}\`` };
-  return { reason: 'a dotenv file cannot hold a value with all kinds of quotes' };
+function jsonText(value: unknown): string {
+  return `${JSON.stringify(value, null, 2)}\n`;
 }

@@ -19,7 +19,15 @@ export function parseEnvironmentFile(text: string, options: { file: string; dial
   const dialect = options.dialect ?? dialectOf(options.file);
   const tooLarge = text.length > largest;
   const source = new Source(options.file, tooLarge ? '' : text);
-  const none = { path: options.file, source, dialect, entries: [], volumeMounts: [], features: noFeatures, warnings: [] };
+  const none = {
+    path: options.file,
+    source,
+    dialect,
+    entries: [],
+    volumeMounts: [],
+    features: noFeatures,
+    warnings: [],
+  };
   if (tooLarge) {
     const message = `This file has ${text.length} characters; an environment file has at most ${largest}`;
     return { file: none, problems: [source.problem(source.span(0, 0), message)] };

@@ -21,6 +21,8 @@ const requirements: Requirement[] = [
   { package: 'iptables', file: '/usr/sbin/iptables', why: 'Services, for kube-proxy' },
   { package: 'conntrack', file: '/usr/sbin/conntrack', why: 'Services, for kube-proxy' },
   { package: 'busybox-static', file: '/bin/busybox', why: 'the shell in test images' },
+  { package: 'fish', file: '/usr/bin/fish', why: 'a shell that reads what `bowline env` writes' },
+  { package: 'zsh', file: '/usr/bin/zsh', why: 'the same' },
   { package: 'redis-server', file: '/usr/bin/redis-server', why: 'the Redis of the example shop' },
   { package: 'redis-tools', file: '/usr/bin/redis-cli', why: 'a Redis client no one here wrote' },
   { package: 'postgresql', file: '/usr/share/doc/postgresql', why: 'the PostgreSQL of the example shop' },
