@@ -2,7 +2,8 @@
 import { lookup } from 'node:dns/promises';
 import { readFile } from 'node:fs/promises';
 import type { AnswerCall } from '../tunnel/call.ts';
-import type { AgentCalls } from './contract.ts';
+import { imageFolder, type AgentCalls } from './contract.ts';
+import { layOutProgram, readVariables } from './image-variables.ts';
 import type { Probes } from './probe.ts';
 import type { Routing } from './route.ts';
 
@@ -21,6 +22,8 @@ export function answerCalls(routing: Routing, probes: Probes): AnswerCall {
     resume: () => drained(false),
     status: async () => routing.traffic.status(),
     environment: async () => ({ variables: ownVariables() }),
+    layOutProgram: async () => ({ command: await layOutProgram(imageFolder) }),
+    imageVariables: async () => ({ variables: await readVariables(imageFolder) }),
     resolve,
   };
   return (name, body) => {
@@ -29,23 +32,9 @@ export function answerCalls(routing: Routing, probes: Probes): AnswerCall {
   };
 }
 
-/** What Node images and this program add by themselves; `PATH` and `HOME` are the image's unless the spec names them. */
-const foreign = new Set([
-  'PATH',
-  'HOME',
-  'PWD',
-  'SHLVL',
-  'TERM',
-  'NODE_VERSION',
-  'YARN_VERSION',
-  'BOWLINE_SESSION_FOLDER',
-]);
-
 function ownVariables(): Record<string, string> {
   return Object.fromEntries(
-    Object.entries(process.env).filter(
-      (entry): entry is [string, string] => entry[1] !== undefined && !foreign.has(entry[0]),
-    ),
+    Object.entries(process.env).filter((entry): entry is [string, string] => entry[1] !== undefined),
   );
 }
 

@@ -8,6 +8,19 @@
 export const sessionFolder = '/bowline/session';
 /** Where the ConfigMap with the bundled agent is mounted; the file is agent.mjs. */
 export const codeFolder = '/bowline/agent';
+/** What Node images and the agent itself add to their variables, unless the container's spec names them. */
+export const imageVariableNames: readonly string[] = [
+  'PATH',
+  'HOME',
+  'PWD',
+  'SHLVL',
+  'TERM',
+  'NODE_VERSION',
+  'YARN_VERSION',
+  'BOWLINE_SESSION_FOLDER',
+];
+/** A folder that the agent shares with a container of the original's image, where the variables of that have to be asked for. */
+export const imageFolder = '/bowline/image';
 /** How the container starts the agent on a stock Node image. */
 export const agentCommand = ['node', `${codeFolder}/agent.mjs`];
 /** Preferred control port; the daemon picks another one when the pod uses it. */
@@ -52,8 +65,12 @@ export interface AgentCalls {
   drain: { request: Record<string, never>; answer: AgentStatus };
   resume: { request: Record<string, never>; answer: AgentStatus };
   status: { request: Record<string, never>; answer: AgentStatus };
-  /** The container's variables as kubelet resolved them for the agent, without those of the agent's own image. */
+  /** The agent's own variables: the container's as kubelet resolved them, and those of `imageVariableNames`. */
   environment: { request: Record<string, never>; answer: { variables: Record<string, string> } };
+  /** Lays a program into `imageFolder`; answers the command that writes down there what variables its container has. */
+  layOutProgram: { request: Record<string, never>; answer: { command: string[] } };
+  /** What that command has written. */
+  imageVariables: { request: Record<string, never>; answer: { variables: Record<string, string> } };
   /** DNS as the pod sees it: addresses of a name, and resolv.conf's search list. */
   resolve: { request: { name: string }; answer: { addresses: string[]; search: string[] } };
 }

@@ -23,12 +23,15 @@ export interface ConnectOptions {
   waitTimeout: number;
   withoutKeeper: boolean;
   privateFiles: PrivateFilesMode;
+  /** False for none at all. */
+  envFile?: string | false;
 }
 
 export function connectRequest(
   target: string | undefined,
   options: ConnectOptions,
   env: NodeJS.ProcessEnv,
+  environmentFile?: ConnectInput['environmentFile'],
 ): ConnectInput {
   if (target === undefined) {
     const needless = [
@@ -63,6 +66,7 @@ export function connectRequest(
     names: options.names,
     ...(options.agentImage !== undefined && { agentImage: options.agentImage }),
     agentImageHasAgent: options.agentImageHasAgent,
+    ...(environmentFile && { environmentFile }),
     timeoutSeconds: options.timeout,
     drainSeconds: options.drain,
     lapseSeconds: options.lapse,

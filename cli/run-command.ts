@@ -4,7 +4,6 @@
  */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { constants } from 'node:os';
-import { forMachine } from '../env-parser/machine-variables.ts';
 import { notStarted } from './find-program.ts';
 
 const passedOn = ['SIGINT', 'SIGQUIT', 'SIGTERM', 'SIGHUP', 'SIGUSR2', 'SIGCONT'] as const;
@@ -13,7 +12,7 @@ const fromTerminal = new Set<string>(['SIGINT', 'SIGQUIT', 'SIGCONT']);
 export interface RunOptions {
   command: string[];
   env: Readonly<Record<string, string | undefined>>;
-  /** The container's variables; those of the machine itself win. */
+  /** The container's variables that a program on the machine shall have; they win over `env`. */
   podVariables: Readonly<Record<string, string>>;
   /** Programs that become the command, with their arguments: the way into a namespace. */
   enter?: readonly string[];
@@ -34,7 +33,7 @@ export async function runCommand({ command, env, podVariables, enter = [] }: Run
     return () => process.removeListener(name, forward);
   });
   try {
-    child = spawn(program, args, { stdio: 'inherit', env: { ...env, ...forMachine(podVariables) } });
+    child = spawn(program, args, { stdio: 'inherit', env: { ...env, ...podVariables } });
     child.once('error', (error: NodeJS.ErrnoException) => reject(notStarted(command[0] ?? '', reasonOf(error), error)));
     child.once('exit', (code, signal) => resolve(code ?? 128 + (signal === null ? 0 : constants.signals[signal])));
     return await promise;

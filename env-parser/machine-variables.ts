@@ -70,8 +70,3 @@ export function belongsToMachine(name: string): boolean {
   const upper = name.toUpperCase();
   return kept.has(upper) || keptPrefixes.some((prefix) => upper.startsWith(prefix));
 }
-
-/** The pod's variables that a program on the machine shall have. */
-export function forMachine(pod: Readonly<Record<string, string>>): Record<string, string> {
-  return Object.fromEntries(Object.entries(pod).filter(([name]) => !belongsToMachine(name)));
-}

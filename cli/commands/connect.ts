@@ -3,6 +3,7 @@ import { Command, Option } from 'commander';
 import type { Client } from '../../api/client.ts';
 import { BowlineError, exitStatus } from '../../api/errors.ts';
 import type { Connection, ConnectInput, Progress } from '../../api/schema.ts';
+import { formatProblem } from '../../env-parser/format-problem.ts';
 import {
   connectRequest,
   filled,
@@ -13,8 +14,10 @@ import {
 } from '../connect-request.ts';
 import { daemonIfAnything, ensureDaemon } from '../daemon-process.ts';
 import { findProgram } from '../find-program.ts';
+import { chooseVariables } from '../environment/choose-variables.ts';
+import { badEnvironmentFile, readEnvironmentFile } from '../environment/read-environment-file.ts';
 import { watchHeld } from '../held-connection.ts';
-import { errorLine, outJson, type Io } from '../io.ts';
+import { errorLine, onErr, outJson, type Io } from '../io.ts';
 import { cancelOnInterrupt, follow, withoutResult } from '../operation.ts';
 import { createProgressView, progressOption } from '../progress.ts';
 import { privateFilesFor, privateFilesOption, type PrivateFilesMode } from '../private-files/for-connection.ts';
@@ -91,13 +94,19 @@ export function connectCommand(io: Io): Command {
     .addOption(new Option('--wait-timeout <SECONDS>', 'how long --wait waits').argParser(parseSeconds(1)).default(600))
     .option('--without-keeper', 'stop the originals also where no keeper would start them again', false)
     .addOption(privateFilesOption())
+    .option(
+      '--env-file <FILE>',
+      'environment file of the project (default: azds-local.env or KubernetesLocalProcessConfig.yaml in this folder)',
+      filled('--env-file'),
+    )
+    .option('--no-env-file', 'use no environment file')
     .option('--dry-run', 'print every object and patch, and change nothing')
     .addOption(progressOption())
     .option('--json', 'NDJSON: steps, then the result (with a COMMAND on standard error)')
     .addHelpText('after', details)
     .action(async (target: string | undefined, options: ConnectOptions & { dryRun?: boolean }) => {
       if (io.command?.length === 0) throw new BowlineError('BAD_ARGUMENT', 'There is no command behind --.');
-      const request = connectRequest(target, options, io.facts.env);
+      const request = connectRequest(target, options, io.facts.env, await environmentFile(io, options));
       const program = io.command && (await findProgram(io.command[0] ?? '', io.facts));
       const client = await ensureDaemon(io);
       if (options.dryRun) {
@@ -116,6 +125,17 @@ export function connectCommand(io: Io): Command {
         });
       }
     });
+}
+
+/** Whatever is wrong with it is said in full, and then nothing is touched. */
+async function environmentFile(io: Io, { envFile }: ConnectOptions): Promise<ConnectInput['environmentFile']> {
+  if (envFile === false) return undefined;
+  const found = await readEnvironmentFile(process.cwd(), envFile);
+  if (found === undefined) return undefined;
+  if (!io.json)
+    for (const warning of found.file.warnings) io.err(`${onErr('yellow', 'warning:')} ${formatProblem(warning)}\n`);
+  if (found.problems.length > 0) throw badEnvironmentFile(found);
+  return found.given;
 }
 
 async function connectInBackground(client: Client, request: ConnectInput, io: Io): Promise<void> {
@@ -150,7 +170,8 @@ async function connectAndRun(client: Client, { request, command, program, mode, 
     using files = await privateFilesFor(connection, { mode, program, io, warn });
     held.onChange(({ services }) => void files?.update(services).catch(() => undefined));
     const query = { inPlace: files !== undefined };
-    const { variables } = await client.call('environment', { params: { name: connection.name }, query });
+    const environment = await client.call('environment', { params: { name: connection.name }, query });
+    const { variables } = chooseVariables(environment, { all: false });
     status = await runCommand({ command, env: io.facts.env, podVariables: variables, enter: files?.enter ?? [] });
   } catch (error) {
     failure = error;

@@ -3,13 +3,22 @@
  * names, and the state that clients see. Nobody else writes any of them.
  */
 import { setTimeout as delay } from 'node:timers/promises';
+import type { V1Container } from '@kubernetes/client-node';
 import type { AgentCalls, AgentStatus } from '../../agent-image/contract.ts';
 import { BowlineError } from '../../api/errors.ts';
 import type { Connection, ConnectionState, Environment } from '../../api/schema.ts';
 import { DialError, type InboundRequest, type Target, type TunnelStream } from '../../tunnel/tunnel.ts';
 import type { Cluster } from '../cluster/cluster.ts';
 import { leases } from '../cluster/resources.ts';
-import { environmentOf } from '../environment/environment.ts';
+import { environmentOf, type EnvironmentInput } from '../environment/environment.ts';
+import { imageVariables } from '../environment/image.ts';
+import {
+  externalsOf,
+  namespacesOf,
+  resolveEnvironmentFile,
+  savedEnvironmentFile,
+} from '../environment/environment-file.ts';
+import type { EnvironmentFile } from '../../env-parser/environment-file.ts';
 import type { ProcessFacts } from '../environment/process.ts';
 import type { Log } from '../log.ts';
 import type { NamesAttachment, NamesManager } from '../names/names.ts';
@@ -83,10 +92,12 @@ export class ConnectionController {
   /** Ends the pause before the next proof. */
   private proveNow: () => void = () => undefined;
   private readonly options: ControllerOptions;
+  private readonly environmentFile: EnvironmentFile | undefined;
 
   constructor(options: ControllerOptions) {
     this.options = options;
     this.session = options.session;
+    this.environmentFile = savedEnvironmentFile(options.session.request.environmentFile);
     this.name = options.session.name;
   }
 
@@ -193,23 +204,44 @@ export class ConnectionController {
       return answer?.variables;
     };
     const { target, namespace, server } = this.session;
+    let asked: ReturnType<EnvironmentInput['original']> | undefined;
+    const original = (): ReturnType<EnvironmentInput['original']> =>
+      (asked ??= this.workload(signal).then(
+        (workload) => workload && target && originalOf(workload, target.container),
+      ));
+    const services = this.names?.services() ?? [];
+    const files = undefined;
     return environmentOf({
       redirected: target !== undefined,
       facts: await this.facts,
       fromAgent,
-      original: async () => {
-        const workload = await this.workload(signal);
-        return workload && target && originalOf(workload, target.container);
+      fromImage: async () => {
+        const container = (await original())?.container;
+        return container && this.imageVariables(container, signal);
       },
-      services: this.names?.services() ?? [],
+      original,
+      services,
       namespace,
       mode: this.namesMode ?? 'env',
       server,
       inPlace,
-      files: undefined,
-      file: { variables: {}, notes: [] },
+      files,
+      file: resolveEnvironmentFile(this.environmentFile, { services, namespace, files, placed: [], inPlace }),
       timeZone: Intl.DateTimeFormat().resolvedOptions().timeZone,
     });
+  }
+
+  /** Where the process cannot be read; `undefined` where this is not possible either. */
+  private async imageVariables(
+    container: V1Container,
+    signal: AbortSignal,
+  ): Promise<Record<string, string> | undefined> {
+    const { agent, tunnels } = this;
+    if (agent === undefined || tunnels === undefined) return undefined;
+    const { namespace } = this.session;
+    const call = (name: 'layOutProgram' | 'imageVariables', stop: AbortSignal): Promise<never> =>
+      tunnels.outbound.call(name, {}, stop) as Promise<never>;
+    return imageVariables({ cluster: this.options.cluster, namespace, pod: agent.pod, container, call }, signal);
   }
 
   /** A restarted daemon asks an original again; there is none where they are stopped. */
@@ -295,6 +327,7 @@ export class ConnectionController {
       );
     }
     this.namesMode = possible.mode;
+    const file = this.environmentFile;
     if (possible.mode === 'env' && wanted === 'auto') {
       this.warn(onProgress, {
         code: 'HELPER_MISSING',
@@ -310,6 +343,7 @@ export class ConnectionController {
         mode: possible.mode,
         clusterDomain: await this.clusterDomain(signal),
         apiServer: true,
+        ...(file && { namespaces: namespacesOf(file), externals: externalsOf(file) }),
         localPorts: this.session.ports.map((port) => port.local),
         onChange: () => this.changed('names'),
       },

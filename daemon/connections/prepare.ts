@@ -9,8 +9,15 @@ import type { ConnectRequest } from '../../api/schema.ts';
 import { productVersion } from '../../api/version.ts';
 import type { CallOptions, Cluster } from '../cluster/cluster.ts';
 import { leases, namespaces, services } from '../cluster/resources.ts';
+import {
+  checkEnvironmentFile,
+  featureWarnings,
+  namespacesOf,
+  readEnvironmentFile,
+} from '../environment/environment-file.ts';
+import type { EnvironmentFile } from '../../env-parser/environment-file.ts';
 import type { ProcessFacts } from '../environment/process.ts';
-import { processFacts } from './facts.ts';
+import { originalOf, processFacts } from './facts.ts';
 import { cloneWithAgent, gatewayPod, type AgentPodOptions } from '../redirect/agent-pod.ts';
 import { makeCredentials } from '../redirect/credentials.ts';
 import { didYouMean } from '../../api/nearest.ts';
@@ -52,6 +59,7 @@ export async function prepare(cluster: Cluster, request: ConnectRequest, options
   const { signal } = options;
   const call: CallOptions = { signal };
   const namespace = request.namespace ?? cluster.defaultNamespace;
+  const file = readEnvironmentFile(request.environmentFile);
   await cluster.version(call); // server, certificate and credentials, said clearly before anything else is asked
   await checkNamespace(cluster, namespace, call);
   if (
@@ -98,7 +106,7 @@ export async function prepare(cluster: Cluster, request: ConnectRequest, options
     passedOn: [],
     proofs: [],
     originals: undefined,
-    warnings: [],
+    warnings: file === undefined ? [] : featureWarnings(file),
   };
   const podOptions: AgentPodOptions = {
     session: id,
@@ -108,6 +116,7 @@ export async function prepare(cluster: Cluster, request: ConnectRequest, options
     claims: {},
   };
   if (workload === undefined) {
+    if (file !== undefined) await checkFile(cluster, file, { namespace, volumes: [], call });
     return {
       session,
       record,
@@ -115,7 +124,7 @@ export async function prepare(cluster: Cluster, request: ConnectRequest, options
       agent: { session: id, controlPort: defaultControlPort, ports: [] },
     };
   }
-  return prepareRedirect(cluster, request, { session, record, workload, podOptions, call });
+  return prepareRedirect(cluster, request, { session, record, workload, podOptions, file, call });
 }
 
 interface RedirectInput {
@@ -123,11 +132,12 @@ interface RedirectInput {
   record: SessionRecord;
   workload: Workload;
   podOptions: AgentPodOptions;
+  file: EnvironmentFile | undefined;
   call: CallOptions;
 }
 
 async function prepareRedirect(cluster: Cluster, request: ConnectRequest, input: RedirectInput): Promise<Prepared> {
-  const { session, workload, podOptions, call } = input;
+  const { session, workload, podOptions, file, call } = input;
   const { namespace } = workload;
   const holder = await cluster.find(leases, session.leaseName, namespace, call);
   if (holder !== undefined) throw alreadyRedirected(workload, holder, await serverTime(cluster, call));
@@ -156,6 +166,12 @@ async function prepareRedirect(cluster: Cluster, request: ConnectRequest, input:
       stopOriginal: request.stopOriginal,
     }),
   );
+  if (file !== undefined) {
+    // A running pod has the token's volume too, which its template does not show.
+    const container = originalOf(workload, routes.container.name)?.container ?? routes.container;
+    const volumes = (container.volumeMounts ?? []).map(({ name }) => name);
+    await checkFile(cluster, file, { namespace, volumes, call });
+  }
   const original = workload.pods.find(isReady) ?? workload.pods[0];
   // Volumes of a StatefulSet are those of its first pod.
   const mounting = workload.pods.find((pod) => pod.metadata?.name === `${workload.name}-0`) ?? original;
@@ -165,7 +181,7 @@ async function prepareRedirect(cluster: Cluster, request: ConnectRequest, input:
   const template = cloneWithAgent({ ...workload, template: claims.template }, routes.container, {
     ...podOptions,
     claims: claims.claims,
-    ...(facts === undefined ? {} : { user: { uid: facts.uid, gid: facts.gid } }),
+    ...(facts === undefined ? { shareImageFolder: true } : { user: { uid: facts.uid, gid: facts.gid } }),
     ...(node === undefined ? {} : { node: { name: node, required: claims.sameNode } }),
   });
   const warnings = [
@@ -214,6 +230,21 @@ async function withHolder<T>(cluster: Cluster, namespace: string, call: CallOpti
 
 const serverTime = (cluster: Cluster, call: CallOptions): Promise<Date | undefined> =>
   cluster.serverTime(call).catch(() => undefined);
+
+/** What the file names, against what is there, before anything is touched. */
+async function checkFile(
+  cluster: Cluster,
+  file: EnvironmentFile,
+  { namespace, volumes, call }: { namespace: string; volumes: string[]; call: CallOptions },
+): Promise<void> {
+  const all = [...new Set([namespace, ...namespacesOf(file)])];
+  const found = await Promise.all(all.map((each) => cluster.list(services, { ...call, namespace: each })));
+  const known = found.flat().map(({ metadata }) => ({
+    namespace: metadata?.namespace ?? '',
+    name: metadata?.name ?? '',
+  }));
+  checkEnvironmentFile(file, { namespace, namespaces: all, volumes: [...new Set(volumes)], services: known });
+}
 
 async function checkNamespace(cluster: Cluster, namespace: string, call: CallOptions): Promise<void> {
   const found = await cluster.find(namespaces, namespace, undefined, call).catch((error: unknown) => {

@@ -1,5 +1,6 @@
 /** The variables that the container itself has: from its process, else as kubelet resolves them from the pod's spec. */
 import type { V1Container, V1Pod } from '@kubernetes/client-node';
+import { imageVariableNames } from '../../agent-image/contract.ts';
 import type { Environment } from '../../api/schema.ts';
 import { hostileVariables, keptVariablePrefix } from '../redirect/agent-pod.ts';
 import { withOriginalFields } from './field-references.ts';
@@ -16,8 +17,10 @@ export interface ContainerVariables {
 export interface ContainerInput {
   redirected: boolean;
   facts: ProcessFacts | undefined;
-  /** What kubelet resolved for the agent, which has the container's `env` and `envFrom`. */
+  /** The agent's variables, which has the container's `env` and `envFrom`, resolved by kubelet. */
   fromAgent: () => Promise<Record<string, string> | undefined>;
+  /** What a container of the original's image has before its spec adds anything. Asked for as the next is. */
+  fromImage: () => Promise<Record<string, string> | undefined>;
   /** A pod that the agent stands in for, as the cluster has it; asked for only where the process cannot be read. */
   original: () => Promise<{ pod: V1Pod; container: V1Container } | undefined>;
 }
@@ -32,18 +35,24 @@ export async function containerVariables(input: ContainerInput): Promise<Contain
         : [];
     return { variables: facts.variables, source: facts.source, timeZone: facts.timeZone, notes };
   }
-  const resolved = await input.fromAgent();
-  if (resolved === undefined)
-    return {
-      variables: {},
-      source: 'none',
-      notes: ["The container's variables could not be read; see `bowline status`."],
-    };
-  const notes = [
-    'Read from the pod template as kubelet resolves it; variables set only in the image or by its entrypoint are missing.',
-  ];
-  const variables = agentsAsOriginal(resolved);
-  const original = await input.original();
+  return resolvedVariables(input);
+}
+
+/** From the spec, as kubelet resolves it for the agent, and from the image. */
+async function resolvedVariables(input: ContainerInput): Promise<ContainerVariables> {
+  const [resolved, image, original] = await Promise.all([input.fromAgent(), input.fromImage(), input.original()]);
+  if (resolved === undefined) {
+    const notes = ["The container's variables could not be read; see `bowline status`."];
+    return { variables: {}, source: 'none', notes };
+  }
+  const missing =
+    image === undefined
+      ? 'those that only its image or its entrypoint sets are missing'
+      : 'those that its entrypoint exports are missing';
+  const notes = [`The container's process cannot be read, so its variables are as its spec says; ${missing}.`];
+  const named = new Set(original?.container.env?.map(({ name }) => name));
+  const variables = { ...image, ...agentsAsOriginal(resolved, named) };
+  delete variables['HOSTNAME'];
   if (original === undefined) return { variables, source: 'spec', notes };
   const corrected = withOriginalFields(variables, original.container, original.pod);
   if (corrected.unknown.length > 0)
@@ -52,12 +61,13 @@ export async function containerVariables(input: ContainerInput): Promise<Contain
   return { variables: corrected.variables, source: 'spec', timeZone: 'UTC', notes };
 }
 
-/** The agent has the container's variables, but for those that would have changed its own runtime, and the pod's name. */
-function agentsAsOriginal(resolved: Record<string, string>): Record<string, string> {
+/** Under their own names, without what the agent's image adds and what was set to keep its runtime as it is. */
+function agentsAsOriginal(resolved: Record<string, string>, named: Set<string>): Record<string, string> {
   const variables: Record<string, string> = {};
   for (const [name, value] of Object.entries(resolved)) {
     if (name.startsWith(keptVariablePrefix)) variables[name.slice(keptVariablePrefix.length)] = value;
-    else if (name !== 'HOSTNAME' && !hostileVariables.includes(name)) variables[name] = value;
+    else if (hostileVariables.includes(name)) continue;
+    else if (named.has(name) || !imageVariableNames.includes(name)) variables[name] = value;
   }
   return variables;
 }

@@ -89,6 +89,7 @@ void suite('the environment of a program', () => {
     redirected: true,
     facts: { uid: 0, gid: 0, source: 'process', variables: { A: '1', STATS_API_SERVICE_HOST: '10.96.0.9' } },
     fromAgent: async () => undefined,
+    fromImage: async () => undefined,
     original: async () => undefined,
     services: [stats],
     namespace: 'shop',
@@ -131,6 +132,8 @@ void suite('the environment of a program', () => {
       BOWLINE_ORIGINAL_NODE_OPTIONS: '--inspect',
       NODE_PATH: '',
       HOSTNAME: 'bowline-x',
+      PATH: '/usr/local/bin',
+      HOME: '/home/of-spec',
       BOWLINE_X9_ORIGINALS_SERVICE_HOST: '10.96.0.77',
     };
     const { variables, source, notes } = await environmentOf({
@@ -140,7 +143,20 @@ void suite('the environment of a program', () => {
       fromAgent: async () => agents,
     });
     assert.deepEqual([variables, source], [{ A: '1', NODE_OPTIONS: '--inspect' }, 'spec']);
-    assert.match(notes.join(), /image or by its entrypoint are missing/);
+    assert.match(notes.join(), /only its image or its entrypoint sets are missing/);
+
+    const pod: V1Pod = { metadata: { name: 'web-1' }, spec: { containers: [] } };
+    const withImage = await environmentOf({
+      ...input,
+      facts: undefined,
+      services: [],
+      fromAgent: async () => agents,
+      fromImage: async () => ({ PATH: '/app', SSL: 'yes', A: 'of the image', HOSTNAME: 'bowline-x' }),
+      original: async () => ({ pod, container: { name: 'main', env: [{ name: 'HOME', value: '/home/of-spec' }] } }),
+    });
+    const { A, NODE_OPTIONS, ...rest } = withImage.variables;
+    assert.deepEqual([A, NODE_OPTIONS], ['1', '--inspect']);
+    assert.deepEqual(rest, { HOME: '/home/of-spec', HOSTNAME: 'web-1', PATH: '/app', SSL: 'yes', TZ: 'UTC' });
   });
 
   void test('names only: those of the services alone', async () => {

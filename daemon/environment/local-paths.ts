@@ -4,7 +4,7 @@
 export interface LocalFiles {
   /** Its `root` mirrors the paths of the container. */
   folder: string;
-  mounts: Array<LocalMount & { volume: string; state: string }>;
+  mounts: Array<LocalMount & { volume: string; subPath?: string | undefined; state: string }>;
 }
 
 export interface LocalMount {

@@ -47,6 +47,13 @@ void suite('the clone of a pod', () => {
     assert.deepEqual(metadata.annotations, { scrape: 'true' });
   });
 
+  void test('the folder that is shared with a container of the image is there only where it is needed', () => {
+    const shared = clone(withMain({}), { shareImageFolder: true });
+    assert.deepEqual(shared.agent.volumeMounts?.at(-1), { name: 'bowline-image', mountPath: '/bowline/image' });
+    assert.equal(shared.spec.volumes?.at(-1)?.emptyDir?.medium, 'Memory');
+    assert.doesNotMatch(JSON.stringify(clone(withMain({})).spec), /bowline-image/);
+  });
+
   void test('it is never Ready, so that no Service takes it by its labels', () => {
     assert.deepEqual(clone({}).spec.readinessGates, [{ conditionType: 'bowline.dev/never-ready' }]);
     assert.deepEqual(gatewayPod(defaults).spec?.readinessGates, [{ conditionType: 'bowline.dev/never-ready' }]);

@@ -11,7 +11,7 @@ import type {
   V1SecurityContext,
   V1Volume,
 } from '@kubernetes/client-node';
-import { agentCommand, codeFolder, sessionFolder } from '../../agent-image/contract.ts';
+import { agentCommand, codeFolder, imageFolder, sessionFolder } from '../../agent-image/contract.ts';
 import { codeConfigMapName, readinessGate, sessionLabels, sessionObjectName, sessionSelector } from './objects.ts';
 import type { Workload } from './workload.ts';
 
@@ -31,6 +31,8 @@ export interface AgentPodOptions {
   node?: { name: string; required: boolean };
   /** With --stop-original the clone of a StatefulSet takes the ordinal's host name. */
   takeHostname: boolean;
+  /** The variables of the original's image may have to be asked for, see environment/image.ts. */
+  shareImageFolder?: boolean;
   /** The originals' claims for a StatefulSet's volumeClaimTemplates: name of the volume -> claim. */
   claims: Record<string, string>;
 }
@@ -146,6 +148,7 @@ function agentContainer(original: V1Container, pod: V1PodSpec, options: AgentPod
       ...(original.volumeMounts ?? []),
       { name: 'bowline-session', mountPath: sessionFolder, readOnly: true },
       ...(options.image.hasAgent ? [] : [{ name: 'bowline-agent', mountPath: codeFolder, readOnly: true }]),
+      ...(options.shareImageFolder === true ? [imageFolderMount] : []),
     ],
     // Not the workload's own requests: the clone shall fit where the workload barely does.
     resources: {
@@ -198,10 +201,13 @@ function sidecar(container: V1Container): V1Container {
     : { ...kept, ports: kept.ports.map(({ hostPort: _hostPort, hostIP: _hostIP, ...port }) => port) };
 }
 
+export const imageFolderMount = { name: 'bowline-image', mountPath: imageFolder };
+
 function agentVolumes(options: AgentPodOptions): V1Volume[] {
   const session: V1Volume = { name: 'bowline-session', secret: { secretName: sessionObjectName(options.session) } };
   const code: V1Volume = { name: 'bowline-agent', configMap: { name: codeConfigMapName(options.codeHash) } };
-  return options.image.hasAgent ? [session] : [session, code];
+  const image: V1Volume = { name: imageFolderMount.name, emptyDir: { medium: 'Memory', sizeLimit: '32Mi' } };
+  return [session, ...(options.image.hasAgent ? [] : [code]), ...(options.shareImageFolder === true ? [image] : [])];
 }
 
 /** A volume that every pod has of its own would be another disk, made and thrown away: the clone has an empty directory there. */

@@ -28,6 +28,7 @@ export const nodeLayer: Layer = {
 export function stockImages(pauseProgram: string): Image[] {
   return [
     pause(pauseProgram),
+    distroless(pauseProgram),
     {
       name: nodeImage,
       layers: [nodeLayer],
@@ -39,14 +40,29 @@ export function stockImages(pauseProgram: string): Image[] {
 }
 
 function pause(program: string): Image {
-  const layer: Layer = {
+  return { name: pauseImage, layers: [oneProgram(program)], config: { Entrypoint: ['/pause'], User: '65535:65535' } };
+}
+
+/** Stands for the images of gcr.io/distroless: one static program, variables, a user that is not root, and nothing that could be run. */
+export const distrolessImage = 'bowline.test/distroless:1';
+
+function distroless(program: string): Image {
+  const Env = ['SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt', 'LOG_LEVEL=of the image'];
+  return {
+    name: distrolessImage,
+    layers: [oneProgram(program)],
+    config: { Entrypoint: ['/pause'], User: '65532:65532', Env },
+  };
+}
+
+function oneProgram(program: string): Layer {
+  return {
     name: 'pause',
     inputs: fingerprint([program]),
     async fill(root) {
       copyFileSync(program, join(root, 'pause'));
     },
   };
-  return { name: pauseImage, layers: [layer], config: { Entrypoint: ['/pause'], User: '65535:65535' } };
 }
 
 function redis(): Image {

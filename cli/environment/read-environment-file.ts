@@ -1,0 +1,61 @@
+/**
+ * The environment file of the project: the one that is named, else the one in the folder where the command is typed. It is
+ * read and checked here, before anything is touched; the daemon reads the same text again.
+ */
+import { open } from 'node:fs/promises';
+import { resolve } from 'node:path';
+import { BowlineError } from '../../api/errors.ts';
+import type { ConnectInput } from '../../api/schema.ts';
+import { fileNames, type Parsed } from '../../env-parser/environment-file.ts';
+import { parseEnvironmentFile } from '../../env-parser/parse.ts';
+import { formatProblem } from '../../env-parser/format-problem.ts';
+
+/** Bytes; a file that somebody wrote by hand has a hundredth of it. */
+const limit = 256 * 1024;
+
+export interface FoundFile extends Parsed {
+  given: NonNullable<ConnectInput['environmentFile']>;
+}
+
+/** `undefined` where there is none and none was named. */
+export async function readEnvironmentFile(folder: string, named?: string): Promise<FoundFile | undefined> {
+  const names = named === undefined ? Object.values(fileNames) : [named];
+  const all = await Promise.all(names.map((name) => readText(resolve(folder, name), named !== undefined)));
+  const [first, ...others] = all.filter((each) => each !== undefined);
+  if (first === undefined) return undefined;
+  if (others.length > 0)
+    throw new BowlineError('BAD_ARGUMENT', `${folder} has two environment files: ${names.join(' and ')}.`, {
+      hint: `Say which one is meant: --env-file ${names[0]}, or --no-env-file for none.`,
+    });
+  return { given: first, ...parseEnvironmentFile(first.text, { file: first.path }) };
+}
+
+async function readText(path: string, mustBeThere: boolean): Promise<{ path: string; text: string } | undefined> {
+  try {
+    await using file = await open(path);
+    const { buffer, bytesRead } = await file.read(Buffer.alloc(limit + 1), 0, limit + 1, 0);
+    if (bytesRead > limit) throw unreadable(path, `it is larger than ${limit / 1024} KiB`);
+    return { path, text: buffer.toString('utf8', 0, bytesRead) };
+  } catch (error) {
+    if (error instanceof BowlineError) throw error;
+    const { code, message } = error as NodeJS.ErrnoException;
+    if (code === 'ENOENT' && !mustBeThere) return undefined;
+    throw unreadable(path, code === 'ENOENT' ? 'there is no such file' : message);
+  }
+}
+
+function unreadable(path: string, why: string): BowlineError {
+  return new BowlineError('ENVIRONMENT_FILE_INVALID', `${path} cannot be read: ${why}.`, {
+    hint: '--env-file FILE names another one, --no-env-file leaves it out.',
+  });
+}
+
+/** All problems, each with its place; for the owner of the file, who may see its lines. */
+export function badEnvironmentFile({ given, problems }: FoundFile): BowlineError {
+  const count = problems.length === 1 ? 'a problem' : `${problems.length} problems`;
+  return new BowlineError(
+    'ENVIRONMENT_FILE_INVALID',
+    [`${given.path} has ${count}:`, ...problems.map(formatProblem)].join('\n'),
+    { hint: 'Nothing was changed. --no-env-file leaves it out.', details: { file: given.path, problems } },
+  );
+}
