@@ -19,6 +19,7 @@ const commands: Record<string, () => Promise<MakeCommand>> = {
   restore: async () => (await import('./commands/restore.ts')).restoreCommand,
   logs: async () => (await import('./commands/logs.ts')).logsCommand,
   doctor: async () => (await import('./commands/doctor.ts')).doctorCommand,
+  diagnostics: async () => (await import('./commands/diagnostics.ts')).diagnosticsCommand,
   daemon: async () => (await import('./commands/daemon.ts')).daemonCommand,
   helper: async () => (await import('./commands/helper.ts')).helperCommand,
   completion: async () => (await import('./commands/completion.ts')).completionCommand,

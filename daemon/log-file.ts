@@ -4,7 +4,7 @@
  */
 import { openSync, closeSync, renameSync, writeSync, fstatSync, rmSync } from 'node:fs';
 import { pino, type Logger } from 'pino';
-import { redact } from './log-redaction.ts';
+import { redact } from '../api/redaction.ts';
 import type { Log } from './log.ts';
 
 export interface LogFileOptions {

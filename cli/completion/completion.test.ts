@@ -56,6 +56,7 @@ void test('the model has every command and option', () => {
     'restore',
     'logs',
     'doctor',
+    'diagnostics',
     'daemon stop',
     'helper install',
     'completion',

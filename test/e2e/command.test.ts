@@ -368,6 +368,29 @@ void suite('the command', { timeout: 600_000 }, () => {
     assert.match(open.stderr, /^error\[\w+\]: .*\/home\/dev\/run\/bowline/);
   });
 
+  test('diagnostics: one file that only its owner can read, with what helps and without secrets; also without a daemon', async () => {
+    await dev.must(connect());
+    const file = `${dev.machine.home}/diagnostics.json`;
+    assert.equal((await dev.must(['diagnostics', '--output', file])).trim(), file);
+    assert.equal(await dev.sh(`stat -c %a ${file}`), '600');
+    const text = await dev.sh(`cat ${file}`);
+    const written = JSON.parse(text) as { status: { connections: unknown[] }; log: unknown[]; redirects: unknown };
+    assert.equal(written.status.connections.length, 1);
+    assert.ok(written.log.length > 0);
+    assert.match(JSON.stringify(written.redirects), /stats-api/);
+    const key = parse(await dev.sh('cat ~/.kube/config')) as KubeConfig;
+    for (const secret of [password, String(key.users[0]!.user['client-key-data'] ?? 'PRIVATE KEY'), 'PRIVATE KEY'])
+      assert.ok(!text.includes(secret));
+    const again = await dev.bowline(['diagnostics', '--output', file]);
+    assert.deepEqual([again.exitCode, await dev.sh(`cat ${file}`)], [2, text], 'nothing is written over');
+    await dev.must(['disconnect', '--all']);
+
+    await dev.must(['daemon', 'stop']);
+    const alone = JSON.parse(await dev.must(['diagnostics', '--output', '-'])) as { status: unknown; log: unknown[] };
+    assert.equal(alone.status, 'not running');
+    assert.ok(alone.log.length > 0);
+  });
+
   test('bash completes commands, options, their values and connections', async () => {
     await dev.must(connect());
     const complete = async (...words: string[]): Promise<string[]> => {

@@ -1,4 +1,7 @@
-/** Takes secrets out of what is logged. By the key's name, and by the looks of a value, because errors quote anything. */
+/**
+ * Takes secrets out of what is logged, or packed for somebody else to see. By the key's name, and by the looks of a
+ * value, because errors quote anything.
+ */
 
 const secretKey =
   /token|passw|authorization|secret|credential|cookie|certificate-data|(^|-)key(-data)?$|^(env|environment|variables|kubeconfig-data)$/;
