@@ -6,6 +6,7 @@ import { imageFolder, type AgentCalls } from './contract.ts';
 import { layOutProgram, readVariables } from './image-variables.ts';
 import type { Probes } from './probe.ts';
 import type { Routing } from './route.ts';
+import { filesSize } from './volumes.ts';
 
 type Handlers = {
   [Name in keyof AgentCalls]: (request: AgentCalls[Name]['request']) => Promise<AgentCalls[Name]['answer']>;
@@ -25,6 +26,7 @@ export function answerCalls(routing: Routing, probes: Probes): AnswerCall {
     layOutProgram: async () => ({ command: await layOutProgram(imageFolder) }),
     imageVariables: async () => ({ variables: await readVariables(imageFolder) }),
     resolve,
+    filesSize,
   };
   return (name, body) => {
     if (!Object.hasOwn(handlers, name)) return Promise.reject(new Error(`The agent knows no call '${name}'.`));

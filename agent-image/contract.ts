@@ -1,8 +1,9 @@
 /**
  * What daemon and agent agree on beside the tunnel: the files the agent finds, its control calls. Plain types, because
- * the agent is one small bundle without dependencies. Both ends come from the same commit (the daemon carries the agent
+ * the agent is one small bundle. Both ends come from the same commit (the daemon carries the agent
  * into the cluster), so nothing here is versioned.
  */
+import type { FileChoice } from './volume-choice.ts';
 
 /** Where the session's Secret is mounted in the agent: agent.key, agent.crt, daemon.crt, session.json. */
 export const sessionFolder = '/bowline/session';
@@ -73,11 +74,36 @@ export interface AgentCalls {
   imageVariables: { request: Record<string, never>; answer: { variables: Record<string, string> } };
   /** DNS as the pod sees it: addresses of a name, and resolv.conf's search list. */
   resolve: { request: { name: string }; answer: { addresses: string[]; search: string[] } };
+  /** How much of each mount would travel as `files`, in the order of the request. */
+  filesSize: { request: { mounts: Array<AgentStreams['files']> }; answer: { sizes: VolumeSize[] } };
 }
 
 /** Streams, opened through the outbound tunnel (`OutboundTunnel.open`): the request of each name. */
-// oxlint-disable-next-line typescript/no-empty-interface -- names are added as features need them
-export interface AgentStreams {}
+export interface AgentStreams {
+  /** What is mounted at `path`, chosen, as tar: plain folders and files. A single file is one entry. */
+  files: { path: string } & FileChoice;
+  /** Lines of JSON: a VolumeVersion for each mount path at once, and for one that kubelet has written anew. Never ends by itself. */
+  watchFiles: { paths: string[] };
+}
+
+export interface VolumeSize {
+  path: string;
+  /** A file is mounted there, not a folder. */
+  single: boolean;
+  bytes: number;
+  files: number;
+  /** The first few entries that do not travel, each with the reason, and how many there are. */
+  leftOut: string[];
+  leftOutCount: number;
+  /** Why the size could not be known, or why it will not be read out at all. */
+  problem?: string;
+}
+
+export interface VolumeVersion {
+  path: string;
+  /** Another one after each write of kubelet; empty for a volume that kubelet does not write. */
+  version: string;
+}
 
 export interface AgentStatus {
   /** Connections open at this moment, by where they go. */

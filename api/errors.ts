@@ -54,6 +54,7 @@ export const errorCodes = {
   WORKLOAD_HAS_NO_PODS: 'cluster',
   CONTAINER_NOT_FOUND: 'cluster',
   PORT_NOT_FOUND: 'cluster',
+  VOLUME_NOT_FOUND: 'cluster',
   AGENT_IMAGE_PULL: 'cluster',
   AGENT_REFUSED: 'cluster', // quota, Pod Security, webhook
   AGENT_UNSCHEDULABLE: 'cluster',
@@ -70,6 +71,7 @@ export const errorCodes = {
   CHANGED_MEANWHILE: 'conflict',
   // machine
   PORT_TAKEN: 'machine',
+  LOCAL_PATH_TAKEN: 'machine',
   HELPER_MISSING: 'machine',
   HELPER_REFUSED: 'machine',
   DAEMON_UNREACHABLE: 'machine',

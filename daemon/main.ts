@@ -20,6 +20,8 @@ import { helperProbe } from './doctor/helper.ts';
 import { hostsFileProbe } from './doctor/hosts-file.ts';
 import { startNames } from './names/manager.ts';
 import { openJsonFile, openJsonFolder } from './state/json-files.ts';
+import { findPlace } from './volumes/place.ts';
+import { VolumeRegistry, type Made } from './volumes/registry.ts';
 
 /** What the agent runs on unless a connection says otherwise: any image with Node 24 does. */
 const defaultImage = 'docker.io/library/node:24-slim';
@@ -64,8 +66,13 @@ const openParts: DaemonOptions['openParts'] = async ({ paths, log, signal }) => 
     parse: (value) => Session.parse(value),
     log,
   });
+  const volumes = await VolumeRegistry.open(
+    await findPlace(paths, uid),
+    await openJsonFile<Made>(join(paths.stateFolder, 'files.json'), { version: 1, log }),
+    log,
+  );
   const manager = await startConnections(
-    { openCluster: open, store, names, code: once(bundleAgent), defaultImage, identity, log },
+    { openCluster: open, store, names, volumes, code: once(bundleAgent), defaultImage, identity, log },
     signal,
   );
   const kept = undo.move();

@@ -31,7 +31,7 @@ const rules: Record<string, Rule> = {
   tunnel: { folders: [], packages: [], why: 'shared by daemon and agent; the agent is one small bundle' },
   'agent-image': {
     folders: ['tunnel'],
-    packages: ['esbuild'],
+    packages: ['esbuild', 'tar'],
     why: 'runs in the cluster from one file; esbuild only makes that file',
   },
   helper: {
@@ -61,7 +61,7 @@ const rules: Record<string, Rule> = {
   },
   daemon: {
     folders: ['api', 'tunnel', 'helper', 'agent-image', 'env-parser'],
-    packages: ['zod', 'pino', '@peculiar/x509', 'reflect-metadata', '@kubernetes/client-node'],
+    packages: ['zod', 'pino', '@peculiar/x509', 'reflect-metadata', 'tar', '@kubernetes/client-node'],
     why: 'owner of all connections; client-node for object types only',
   },
 };

@@ -1,10 +1,11 @@
 /** One command in a container over a WebSocket (v5.channel.k8s.io, else v4), its output bounded and its exit status told. */
+import { Readable } from 'node:stream';
 import { BowlineError } from '../../api/errors.ts';
 import { pathOf, subjectOf } from './paths.ts';
 import { pods } from './resources.ts';
 import { abortReason, startDeadline } from './transport/deadline.ts';
 import type { WebSocket } from 'ws';
-import type { CallOptions, ExecResult } from './cluster.ts';
+import type { CallOptions, ExecResult, ExecStream } from './cluster.ts';
 import type { Transport } from './transport/transport.ts';
 
 export interface ExecTarget {
@@ -29,31 +30,100 @@ export async function execute(
   using deadline = startDeadline(timeout, [signal], () =>
     failed(pod, command, `did not end within ${timeout / 1000} s`),
   );
-  const place = { namespace: pod.namespace, name: pod.name, subresource: 'exec' };
-  const query = new URLSearchParams({
-    container: pod.container,
-    stdout: 'true',
-    stderr: 'true',
-    stdin: String(stdin !== undefined),
+  const ws = await openExec(transport, pod, command, {
+    stdin: stdin !== undefined,
+    signal: deadline.signal,
+    timeout,
   });
-  for (const word of command) query.append('command', word);
-  const ws = await transport.webSocket(
-    {
-      method: 'GET',
-      path: pathOf(pods, place),
-      subject: subjectOf('get', pods, place),
-      signal: deadline.signal,
-      timeout,
-    },
-    // Only v5 can say that stdin has ended.
-    stdin === undefined ? ['v5.channel.k8s.io', 'v4.channel.k8s.io'] : ['v5.channel.k8s.io'],
-    query,
-  );
   try {
     return await finished(ws, { pod, command, stdin, maxBytes }, deadline.signal);
   } finally {
     ws.terminate();
   }
+}
+
+function openExec(
+  transport: Transport,
+  pod: ExecTarget,
+  command: string[],
+  { stdin, signal, timeout }: { stdin: boolean; signal: AbortSignal; timeout: number },
+): Promise<WebSocket> {
+  const place = { namespace: pod.namespace, name: pod.name, subresource: 'exec' };
+  const query = new URLSearchParams({
+    container: pod.container,
+    stdout: 'true',
+    stderr: 'true',
+    stdin: String(stdin),
+  });
+  for (const word of command) query.append('command', word);
+  return transport.webSocket(
+    { method: 'GET', path: pathOf(pods, place), subject: subjectOf('get', pods, place), signal, timeout },
+    // Only v5 can say that stdin has ended.
+    stdin ? ['v5.channel.k8s.io'] : ['v5.channel.k8s.io', 'v4.channel.k8s.io'],
+    query,
+  );
+}
+
+/**
+ * The same, for output of any size: a stream that holds little and makes the command wait for its reader. It ends when
+ * the command has ended, whose status `exit` tells. `timeout` bounds the start, and then each silence.
+ */
+export async function executeStream(
+  transport: Transport,
+  pod: ExecTarget,
+  command: string[],
+  { timeout = defaultTimeout, signal }: CallOptions = {},
+): Promise<ExecStream> {
+  using deadline = startDeadline(timeout, [signal], () =>
+    failed(pod, command, `did not start within ${timeout / 1000} s`),
+  );
+  const ws = await openExec(transport, pod, command, { stdin: false, signal: deadline.signal, timeout });
+  const exit = Promise.withResolvers<{ exitCode: number; stderr: string }>();
+  exit.promise.catch(() => undefined);
+  const stderr: Buffer[] = [];
+  let stderrSize = 0;
+  let told = false;
+  const output = new Readable({
+    read: () => ws.resume(),
+    destroy(error, done) {
+      clearTimeout(silence);
+      signal?.removeEventListener('abort', onAbort);
+      ws.terminate();
+      exit.reject(error ?? failed(pod, command, 'was not waited for'));
+      done(error);
+    },
+  });
+  const onAbort = (): void => void output.destroy(abortReason(signal!));
+  const silence = setTimeout(
+    // While the reader is slow it is not the command that is silent.
+    () =>
+      ws.isPaused ? silence.refresh() : output.destroy(failed(pod, command, `said nothing for ${timeout / 1000} s`)),
+    timeout,
+  ).unref();
+  signal?.addEventListener('abort', onAbort, { once: true });
+  ws.on('message', (message: Buffer) => {
+    silence.refresh();
+    const payload = message.subarray(1);
+    if (message[0] === channel.stdout && payload.length > 0 && !output.push(payload)) ws.pause();
+    if (message[0] === channel.stderr && stderrSize < maxStderr) {
+      stderr.push(payload.subarray(0, maxStderr - stderrSize));
+      stderrSize += payload.length;
+    }
+    if (message[0] !== channel.status) return;
+    told = true;
+    const { exitCode, message: reason } = readStatus(payload);
+    if (exitCode === undefined) output.destroy(failed(pod, command, `could not be run: ${reason}`));
+    else {
+      exit.resolve({ exitCode, stderr: Buffer.concat(stderr).toString('utf8') });
+      output.push(null);
+    }
+  });
+  ws.on('close', (code) => {
+    if (!told) output.destroy(failed(pod, command, `was cut off (WebSocket code ${code})`));
+  });
+  if (signal?.aborted) onAbort();
+  else ws.resume();
+  return { output, exit: exit.promise };
 }
 
 interface Execution {

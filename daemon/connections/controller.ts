@@ -27,6 +27,8 @@ import { proveRedirect } from '../redirect/proof.ts';
 import { releaseSession } from '../redirect/release.ts';
 import { findWorkload, type Workload } from '../redirect/workload.ts';
 import type { AgentCode } from '../redirect/session-objects.ts';
+import { ConnectionFiles } from '../volumes/connection-files.ts';
+import type { VolumeRegistry } from '../volumes/registry.ts';
 import { establish } from './establish.ts';
 import { originalOf, processFacts } from './facts.ts';
 import { dialLocal } from './local-port.ts';
@@ -42,6 +44,7 @@ export interface ControllerOptions {
   session: Session;
   store: SessionStore;
   names: NamesManager;
+  volumes: VolumeRegistry;
   code: AgentCode;
   log: Log;
   /** The same connection for a new session, after the former one lapsed. */
@@ -70,6 +73,7 @@ export class ConnectionController {
   private tunnels: Tunnels | undefined;
   private names: NamesAttachment | undefined;
   private namesMode: 'hosts' | 'env' | undefined;
+  private readonly files: ConnectionFiles | undefined;
   /** Asked for once: in a container without `cat` there is nothing to read. */
   private facts: Promise<ProcessFacts | undefined> | undefined;
   private proof: Connection['proof'];
@@ -99,6 +103,7 @@ export class ConnectionController {
     this.session = options.session;
     this.environmentFile = savedEnvironmentFile(options.session.request.environmentFile);
     this.name = options.session.name;
+    this.files = this.ownFiles();
   }
 
   /** Resolves when connected and proved; on failure or abort everything is undone before it rejects. */
@@ -116,6 +121,7 @@ export class ConnectionController {
       await this.save('connected');
       this.setState('connected');
       this.supervision = this.supervise();
+      if (this.session.request.awaitFiles) await this.awaitFiles(onProgress, stop);
       onStep('done', `connected ${this.name}`);
       return this.snapshot();
     } catch (error) {
@@ -143,7 +149,12 @@ export class ConnectionController {
         this.renewedAt = Date.now();
         this.startUpkeep();
       },
-      onTunnels: (tunnels) => (this.tunnels = tunnels),
+      onTunnels: (tunnels, { pod }) => {
+        this.tunnels = tunnels;
+        this.files?.start(tunnels.outbound, pod);
+      },
+      // Afterwards nobody has what only the originals had.
+      beforeStop: () => this.awaitFiles(quiet, signal, 'original'),
       signal,
     });
     this.establishing = establishing.catch(() => undefined);
@@ -282,6 +293,7 @@ export class ConnectionController {
       proof: this.proof,
       namesMode: this.namesMode,
       services: this.names?.services() ?? [],
+      files: this.files?.snapshot(),
       traffic: { ...this.traffic },
       warnings: session.warnings,
       error: this.error?.toShape(),
@@ -378,6 +390,41 @@ export class ConnectionController {
     return found ?? 'cluster.local';
   }
 
+  /** Of the container that is stood in for, unless they are not wanted. */
+  private ownFiles(): ConnectionFiles | undefined {
+    const { cluster, volumes, log } = this.options;
+    const { id, namespace, target, request } = this.session;
+    if (target === undefined || !request.volumes) return undefined;
+    return new ConnectionFiles({
+      cluster,
+      registry: volumes,
+      session: { id, namespace, container: target.container },
+      request,
+      original: async (signal) => {
+        const workload = await this.workload(signal);
+        return workload && originalOf(workload, target.container)?.pod;
+      },
+      log,
+      onChange: () => this.changed('files'),
+    });
+  }
+
+  /** Bounded: what takes longer follows, and is said. */
+  private async awaitFiles(onProgress: OnProgress, signal: AbortSignal, from?: 'original'): Promise<void> {
+    const { files } = this;
+    if (files === undefined) return;
+    const { timeoutSeconds } = this.session.request;
+    const enough = AbortSignal.timeout(timeoutSeconds * 1000);
+    await files.settled(AbortSignal.any([signal, enough]), from).catch(() => undefined);
+    signal.throwIfAborted();
+    const late = (files.snapshot()?.mounts ?? []).filter(({ state }) => state === 'waiting' || state === 'downloading');
+    if (!enough.aborted || late.length === 0) return;
+    this.warn(onProgress, {
+      code: 'FILES_LATE',
+      message: `After ${timeoutSeconds} s these volumes have not come whole: ${late.map(({ volume }) => volume).join(', ')}. They follow; \`bowline status\` shows them.`,
+    });
+  }
+
   private warn(onProgress: OnProgress, warning: { code: string; message: string }): void {
     onProgress({ type: 'warning', ...warning });
     const others = this.session.warnings.filter((each) => each.code !== warning.code);
@@ -432,6 +479,7 @@ export class ConnectionController {
         this.facts = Promise.resolve(prepared.facts);
         this.loss = new AbortController();
         await this.save('connecting');
+        await this.files?.belongTo(this.session.id);
         await store.remove(id);
         await this.establish(prepared, quiet, AbortSignal.any([end, this.loss.signal]));
         if (this.names === undefined) await this.attachNames(quiet, end);
@@ -512,6 +560,7 @@ export class ConnectionController {
         opened = await reachAgent(cluster, this.session, this.agent.pod, accept, { timeout: 3000, signal });
         await opened.outbound.call('resume', {}, signal);
         this.tunnels = opened;
+        this.files?.start(opened.outbound, this.agent.pod);
         if (this.names === undefined) await this.attachNames(() => undefined, signal);
         await this.prove(opened, 15_000, signal);
         return opened;
@@ -574,6 +623,7 @@ export class ConnectionController {
       await this.tunnels?.close();
       await this.names?.[Symbol.asyncDispose]();
       this.names = undefined;
+      await this.files?.remove();
       await store.remove(this.session.id);
       log.info('released', { connection: this.name, restored });
       this.error = cause;
@@ -584,6 +634,7 @@ export class ConnectionController {
       await this.tunnels?.close();
       await this.names?.[Symbol.asyncDispose]();
       this.names = undefined;
+      await this.files?.remove();
       const failure = BowlineError.from(error);
       log.error('release-failed', { connection: this.name, code: failure.code, reason: failure.message });
       const before = cause === undefined ? '' : `${cause.message} And then `;

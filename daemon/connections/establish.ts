@@ -31,7 +31,9 @@ export interface EstablishOptions {
   /** Called once the Lease exists: from here on there is something to release. */
   onLease: (uid: string) => Promise<void>;
   /** The tunnels are the caller's from here on, also when a later step fails: what is open drains through them. */
-  onTunnels: (tunnels: Tunnels) => void;
+  onTunnels: (tunnels: Tunnels, agent: RunningAgent) => void;
+  /** Waits, bounded, for what must be had of the originals. */
+  beforeStop: () => Promise<void>;
   signal: AbortSignal;
 }
 
@@ -99,7 +101,7 @@ export async function establish(cluster: Cluster, prepared: Prepared, options: E
 
   onStep('tunnel', `opening the tunnel to ${running.pod}`);
   const tunnels = await reachAgent(cluster, session, running.pod, options.accept, { timeout: 15_000, signal });
-  options.onTunnels(tunnels);
+  options.onTunnels(tunnels, running);
   const redirected = routes?.services ?? [];
   if (redirected.length > 0) {
     onStep('redirect', `redirecting ${redirected.map(({ service }) => service.metadata?.name).join(', ')}`);
@@ -120,6 +122,7 @@ export async function establish(cluster: Cluster, prepared: Prepared, options: E
     signal,
   });
   if (request.stopOriginal && workload !== undefined) {
+    await options.beforeStop();
     onStep('stop', `stopping the originals (${workload.replicas} ${workload.replicas === 1 ? 'replica' : 'replicas'})`);
     await stopOriginals(cluster, workload, session.leaseName, record, { owner, patience: timeout, signal });
   }

@@ -10,6 +10,7 @@ import type { Log } from '../log.ts';
 import type { NamesManager } from '../names/names.ts';
 import { didYouMean } from '../../api/nearest.ts';
 import type { AgentCode } from '../redirect/session-objects.ts';
+import type { VolumeRegistry } from '../volumes/registry.ts';
 import type { Identity } from '../redirect/objects.ts';
 import { contendedBy, takeOver, waitUntilFree } from './contend.ts';
 import { ConnectionController } from './controller.ts';
@@ -29,6 +30,7 @@ export interface ConnectionsOptions {
   openCluster: (choice: ClusterChoice, signal: AbortSignal) => Promise<Cluster>;
   store: SessionStore;
   names: NamesManager;
+  volumes: VolumeRegistry;
   code: () => Promise<AgentCode>;
   defaultImage: string;
   /** What Leases say of this user. */
@@ -103,6 +105,7 @@ export async function startConnections(options: ConnectionsOptions, signal: Abor
       session,
       store,
       names,
+      volumes: options.volumes,
       code,
       log: log.child({ session: session.id }),
       lifetime: signal,
@@ -244,6 +247,7 @@ export async function startConnections(options: ConnectionsOptions, signal: Abor
     async resume(abort) {
       const stop = AbortSignal.any([abort, signal]);
       const sessions = await store.load();
+      await options.volumes.releaseOthers(new Set([...sessions.keys(), ...held()]));
       await Promise.all([...sessions.values()].map((session) => takeUp(session, stop)));
     },
     async [Symbol.asyncDispose]() {

@@ -19,7 +19,8 @@ import { Session } from '../../daemon/connections/session.ts';
 import { startConnections } from '../../daemon/connections/start.ts';
 import { silentLog } from '../../daemon/log.ts';
 import { startNames } from '../../daemon/names/manager.ts';
-import { openJsonFolder } from '../../daemon/state/json-files.ts';
+import { openJsonFile, openJsonFolder } from '../../daemon/state/json-files.ts';
+import { VolumeRegistry, type Made } from '../../daemon/volumes/registry.ts';
 import { createNamespace, type TestNamespace } from '../cluster/namespace.ts';
 import { diffSnapshots, snapshot, type Snapshot } from '../cluster/snapshot.ts';
 import { useCluster, type TestCluster } from '../cluster/test-cluster.ts';
@@ -75,6 +76,11 @@ export async function startDaemon(test: TestCluster, options: TestDaemonOptions 
     parse: (value) => Session.parse(value),
     log: silentLog,
   });
+  const volumes = await VolumeRegistry.open(
+    { folder: join(folder, 'files'), backing: 'disk' },
+    await openJsonFile<Made>(join(folder, 'files.json'), { version: 1, log: silentLog }),
+    silentLog,
+  );
   const open = (choice: {
     kubeconfig?: string | undefined;
     context?: string | undefined;
@@ -93,6 +99,7 @@ export async function startDaemon(test: TestCluster, options: TestDaemonOptions 
       },
       store,
       names,
+      volumes,
       code: async () => code,
       defaultImage: test.nodeImage,
       identity: options.identity ?? { user: userInfo().username, host: hostname() },

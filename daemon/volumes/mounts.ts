@@ -1,0 +1,96 @@
+/** What the container has mounted, and where each content can be read. Pure. */
+import type { V1Pod, V1Volume, V1VolumeMount } from '@kubernetes/client-node';
+
+export interface PlannedMount {
+  volume: string;
+  /** As the original has it: the clone has an empty folder where it cannot have the volume. */
+  kind: string;
+  mountPath: string;
+  subPath?: string;
+  /** Name of the copy; mounts of the same content share one. */
+  entry: string;
+}
+
+export interface PlannedCopy {
+  entry: string;
+  /** Where the agent has it. */
+  mountPath: string;
+  mounts: PlannedMount[];
+  /** original: the clone's own is empty, or another node's. */
+  from: 'agent' | 'original';
+  /** Folders in it where another volume is mounted, relative. */
+  except: string[];
+}
+
+/** A container of an original that has the same content mounted. */
+export interface OriginalPlace {
+  container: string;
+  mountPath: string;
+}
+
+/** `agent` as the cluster has it: with the token's volume, which admission has added. */
+export function planCopies(agent: V1Pod, container: string, original: V1Pod | undefined): PlannedCopy[] {
+  const mounts = mountsOf(agent, container).filter(({ name }) => !name.startsWith('bowline-'));
+  const paths = mountsOf(agent, container).map(({ mountPath }) => trimmed(mountPath));
+  const copies = new Map<string, PlannedCopy>();
+  for (const [index, mount] of mounts.entries()) {
+    const own = volumeOf(agent, mount.name);
+    const subPath = mount.subPath ?? mount.subPathExpr;
+    const entry = subPath === undefined ? mount.name : `${mount.name}.${index}`;
+    const mountPath = trimmed(mount.mountPath);
+    const planned: PlannedMount = {
+      volume: mount.name,
+      kind: kindOf(volumeOf(original, mount.name) ?? own),
+      mountPath,
+      ...(subPath === undefined ? {} : { subPath }),
+      entry,
+    };
+    const copy = copies.get(entry) ?? {
+      entry,
+      mountPath,
+      mounts: [],
+      from: isElsewhere(own, agent, original) ? ('original' as const) : ('agent' as const),
+      except: [],
+    };
+    copy.mounts.push(planned);
+    copy.except.push(
+      ...paths.filter((path) => path.startsWith(`${mountPath}/`)).map((path) => path.slice(mountPath.length + 1)),
+    );
+    copies.set(entry, copy);
+  }
+  return [...copies.values()];
+}
+
+/** Does the clone have another content than the originals? Then, and to say what a volume is, an original is looked at. */
+export const needsOriginal = (agent: V1Pod): boolean =>
+  (agent.spec?.volumes ?? []).some((volume) => volume.emptyDir !== undefined || volume.hostPath !== undefined);
+
+/** The container itself first. */
+export function placesInOriginal(
+  original: V1Pod,
+  container: string,
+  { volume, subPath }: PlannedMount,
+): OriginalPlace[] {
+  const all = (original.spec?.containers ?? []).map(({ name }) => name);
+  return [container, ...all.filter((name) => name !== container)].flatMap((name) =>
+    mountsOf(original, name)
+      .filter((mount) => mount.name === volume && (mount.subPath ?? mount.subPathExpr) === subPath)
+      .map(({ mountPath }) => ({ container: name, mountPath: trimmed(mountPath) })),
+  );
+}
+
+function isElsewhere(own: V1Volume | undefined, agent: V1Pod, original: V1Pod | undefined): boolean {
+  if (own?.emptyDir !== undefined) return true;
+  return own?.hostPath !== undefined && original !== undefined && original.spec?.nodeName !== agent.spec?.nodeName;
+}
+
+const mountsOf = (pod: V1Pod, container: string): V1VolumeMount[] =>
+  pod.spec?.containers.find(({ name }) => name === container)?.volumeMounts ?? [];
+
+const volumeOf = (pod: V1Pod | undefined, name: string): V1Volume | undefined =>
+  pod?.spec?.volumes?.find((volume) => volume.name === name);
+
+const kindOf = (volume: V1Volume | undefined): string =>
+  Object.entries(volume ?? {}).find(([key, value]) => key !== 'name' && value !== undefined)?.[0] ?? 'unknown';
+
+const trimmed = (path: string): string => path.replace(/\/+$/, '');

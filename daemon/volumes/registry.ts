@@ -1,0 +1,95 @@
+/**
+ * What this user's daemons have made on the machine for sessions, written down before it is made, so that it goes with
+ * the session, or at the next start after a crash. Only what stands here is ever removed, and no link is followed.
+ */
+import { lstat, mkdir, readlink, rm, unlink } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Log } from '../log.ts';
+import type { JsonFile } from '../state/json-files.ts';
+import { SessionFolder } from './session-folder.ts';
+import type { Place } from './place.ts';
+
+export interface MadeFiles {
+  folder: string;
+  /** Links that were put elsewhere at somebody's wish: where, to what, and whether an empty folder gave way. */
+  links: Array<{ at: string; to: string; insteadOfFolder: boolean }>;
+}
+
+/** By session. */
+export type Made = Record<string, MadeFiles>;
+
+export class VolumeRegistry {
+  readonly place: Place;
+  readonly #file: JsonFile<Made>;
+  readonly #made: Made;
+  readonly #log: Log;
+
+  private constructor(place: Place, file: JsonFile<Made>, made: Made, log: Log) {
+    this.place = place;
+    this.#file = file;
+    this.#made = made;
+    this.#log = log;
+  }
+
+  static async open(place: Place, file: JsonFile<Made>, log: Log): Promise<VolumeRegistry> {
+    return new VolumeRegistry(place, file, (await file.load()) ?? {}, log);
+  }
+
+  /** The session's folder; that of an earlier daemon where it is still there. */
+  async take(session: string): Promise<SessionFolder> {
+    const made = (this.#made[session] ??= { folder: join(this.place.folder, session), links: [] });
+    await this.#file.save(this.#made);
+    return SessionFolder.open(made.folder);
+  }
+
+  /** What was made for one session is another's from now on. */
+  async rename(from: string, to: string): Promise<void> {
+    const made = this.#made[from];
+    if (made === undefined) return;
+    this.#made[to] = made;
+    delete this.#made[from];
+    await this.#file.save(this.#made);
+  }
+
+  links(session: string): MadeFiles['links'] {
+    return this.#made[session]?.links ?? [];
+  }
+
+  async addLink(session: string, link: MadeFiles['links'][number]): Promise<void> {
+    this.#made[session]?.links.push(link);
+    await this.#file.save(this.#made);
+  }
+
+  /** Removes all of a session; what cannot be removed is tried again at the next start. */
+  async release(session: string): Promise<void> {
+    const made = this.#made[session];
+    if (made === undefined) return;
+    try {
+      for (const link of made.links) await removeLink(link);
+      await removeFolder(made.folder);
+      delete this.#made[session];
+      await this.#file.save(this.#made);
+    } catch (error) {
+      this.#log.error('volumes.not-removed', { session, reason: (error as Error).message });
+    }
+  }
+
+  /** Removes what belongs to none of these sessions. */
+  async releaseOthers(sessions: ReadonlySet<string>): Promise<void> {
+    for (const session of Object.keys(this.#made)) if (!sessions.has(session)) await this.release(session);
+  }
+}
+
+/** Only the link that was made: what somebody put in its place is his. */
+async function removeLink({ at, to, insteadOfFolder }: MadeFiles['links'][number]): Promise<void> {
+  if ((await readlink(at).catch(() => undefined)) !== to) return;
+  await unlink(at);
+  if (insteadOfFolder) await mkdir(at);
+}
+
+async function removeFolder(folder: string): Promise<void> {
+  const found = await lstat(folder).catch(() => undefined);
+  if (found === undefined) return;
+  if (!found.isDirectory()) return unlink(folder); // a link: what it leads to is not ours
+  await rm(folder, { recursive: true, force: true });
+}
