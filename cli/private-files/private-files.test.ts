@@ -129,6 +129,22 @@ for (const uid of [nobody, 0]) {
       assert.ok(!existsSync('/mnt/app.yaml'));
     });
 
+    test('our own folder may lie in a folder that is remade, as the runtime folder does', async () => {
+      write('config', { 'app.yaml': 'from the pod\n' });
+      const own = mkdtempSync(`/run/${unique}-`);
+      try {
+        chownSync(own, uid, uid);
+        const inside = { ...mounted('config', `/run/${unique}/config`), folder: join(own, 'private') };
+        const out = await shell(
+          `cat /run/${unique}/config/app.yaml; grep -c ${own}/private/0 /proc/self/mountinfo || :`,
+          inside,
+        );
+        assert.equal(out, 'from the pod\n0\n', 'nothing is bound into itself');
+      } finally {
+        rmSync(own, { recursive: true });
+      }
+    });
+
     test('volumes inside volumes, and many at once', async () => {
       write('outer', { one: '1\n' });
       write('inner', { two: '2\n' });
@@ -168,6 +184,18 @@ for (const uid of [nobody, 0]) {
         stderr,
       );
       assert.equal(readFileSync(join(local('config'), 'level'), 'utf8'), 'debug\n');
+    });
+
+    test('a program that watches as one does in a pod sees the switch', async () => {
+      write('config', { level: 'info\n' });
+      const path = `/etc/${unique}`;
+      const watch = `require('node:fs').watch('${path}', (_, name) => name === '..data' && process.exit(5)); console.log('watching')`;
+      const command = start([process.execPath, '-e', watch], mounted('config', path));
+      const result = finish(command);
+      await hears(command, 'watching');
+      write('config', { level: 'debug\n' });
+      command.send([]);
+      assert.equal((await result).status, 5);
     });
 
     test('names: those of the connection beside those of the machine, as they change', async () => {
