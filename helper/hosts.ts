@@ -60,6 +60,11 @@ export class HostsFile {
     return { names, addresses };
   }
 
+  /** Another one when the file was written or replaced since, by whomever. */
+  fingerprint(): string {
+    return fingerprintOf(lstatSync(this.#options.path));
+  }
+
   /** Makes the block hold exactly `entries`; no entries, no block. One write, none when nothing changes. */
   apply(entries: HostEntry[]): HostsChange {
     for (let attempt = 1; ; attempt += 1) {
@@ -99,10 +104,7 @@ export class HostsFile {
 
   /** False when somebody else changed the file since it was read. */
   #write(text: string, next: string, stat: Stats): boolean {
-    const unchanged = (): boolean => {
-      const now = lstatSync(this.#options.path);
-      return now.ino === stat.ino && now.dev === stat.dev && now.mtimeMs === stat.mtimeMs && now.size === stat.size;
-    };
+    const unchanged = (): boolean => this.fingerprint() === fingerprintOf(stat);
     // A second hard link would keep the old content.
     if (stat.nlink > 1) return this.#writeInPlace(text, next, unchanged);
     const temporary = this.#temporary();
@@ -249,6 +251,10 @@ function hostLines({ address, names }: HostEntry): string[] {
     count += 1;
   }
   return line === '' ? lines : [...lines, line];
+}
+
+function fingerprintOf({ ino, dev, mtimeMs, size }: Stats): string {
+  return `${dev}:${ino}:${mtimeMs}:${size}`;
 }
 
 function sum({ before, after }: Outside): string {

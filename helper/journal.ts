@@ -1,6 +1,7 @@
 /**
  * The helper's journal and audit: one NDJSON line before each change (synced, so that it is there after a crash) and one
- * after it. Lies in a folder that only root may read and write. Holds names, addresses and counts, no data of users.
+ * after it, and one for each request, done or refused. Lies in a folder that only root may read and write. Holds names,
+ * addresses and counts, no data of users.
  */
 import { closeSync, constants, fstatSync, fsyncSync, openSync, readFileSync, renameSync, writeSync } from 'node:fs';
 

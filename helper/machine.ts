@@ -2,7 +2,6 @@
  * Makes this machine as the caller wants it: screens, journals, writes the hosts block, opens low ports. Owns what is
  * applied now. One change at a time; while names are applied the hosts file is watched and mended.
  */
-import { unwatchFile, watchFile } from 'node:fs';
 import type { HostsFile } from './hosts.ts';
 import type { Journal } from './journal.ts';
 import type { LowPorts } from './lowports.ts';
@@ -12,7 +11,6 @@ import { screen, type NamePolicy, type Refusal } from './validate.ts';
 
 export interface MachineOptions {
   hostsFile: HostsFile;
-  hostsPath: string;
   /** Absent where the kernel cannot; then low ports are relayed. */
   redirects: Redirects | undefined;
   lowPorts: LowPorts;
@@ -26,6 +24,7 @@ export class Machine {
   readonly #options: MachineOptions;
   #desired: Desired = nothing;
   #last: Promise<unknown> = Promise.resolve();
+  #watching: NodeJS.Timeout | undefined;
 
   constructor(options: MachineOptions) {
     this.#options = options;
@@ -91,22 +90,30 @@ export class Machine {
     }
   }
 
-  /** Another program rewrote the file and our block is gone, or a name of ours now exists outside it. */
+  /**
+   * Another program rewrote the file and our block is gone, or a name of ours now exists outside it. The first look always
+   * reads the file: `fs.watchFile` would not see what happened between our write and its own first look.
+   */
   #watch(on: boolean): void {
-    const { hostsPath, hostsFile, journal } = this.#options;
-    unwatchFile(hostsPath);
+    const { hostsFile, journal } = this.#options;
+    clearInterval(this.#watching);
     if (!on) return;
-    watchFile(hostsPath, { interval: 1000, persistent: false }, () => {
-      this.#queue(async () => {
-        const { accepted } = this.#screen(this.#desired);
-        const { changed } = hostsFile.apply(accepted.hosts);
-        if (changed) journal.note('hosts-mended');
-      }).catch((error: unknown) => journal.note('hosts-not-mended', { reason: String(error) }));
-    });
+    let seen: string | undefined;
+    const look = async (): Promise<void> => {
+      const now = hostsFile.fingerprint();
+      if (now === seen) return;
+      seen = now;
+      const { accepted } = this.#screen(this.#desired);
+      const { changed } = hostsFile.apply(accepted.hosts);
+      if (changed) journal.note('hosts-mended');
+    };
+    this.#watching = setInterval(() => {
+      this.#queue(look).catch((error: unknown) => journal.note('hosts-not-mended', { reason: String(error) }));
+    }, 1000).unref();
   }
 
   close(): void {
-    unwatchFile(this.#options.hostsPath);
+    clearInterval(this.#watching);
     this.#options.lowPorts.close();
   }
 

@@ -50,7 +50,7 @@ const policy = { hostname: hostname(), allowedSuffixes: values['allow-suffix'] }
 // First of all: a helper that runs already must not have its redirects taken away.
 await claimSocketPath(values['run-dir'], uid);
 const redirects = values.redirects === 'auto' && process.platform === 'linux' ? await Redirects.open(uid) : undefined;
-const machine = new Machine({ hostsFile, hostsPath: values.hosts, redirects, lowPorts, journal, policy });
+const machine = new Machine({ hostsFile, redirects, lowPorts, journal, policy });
 
 const server = await startHelperServer({
   runDir: values['run-dir'],
@@ -58,6 +58,13 @@ const server = await startHelperServer({
   gid,
   version: helperVersion,
   machine,
+  audit(operation, facts) {
+    try {
+      journal.note(`request:${operation}`, facts);
+    } catch {
+      // A full disk: what changes the machine has a synced line of its own before it, and fails without.
+    }
+  },
   grace: number(values['grace-ms'], '--grace-ms'),
 });
 machine.recover();

@@ -9,7 +9,14 @@ export const protocolVersion = 1;
 export const loopbackRange = { first: '127.66.0.1', last: '127.66.255.254', prefix: '127.66.' } as const;
 
 /** What one request may hold. Beyond these it is refused as a whole. */
-export const limits = { requestBytes: 8 * 1024 * 1024, names: 20_000, lowPorts: 20_000, clients: 16 } as const;
+export const limits = {
+  requestBytes: 8 * 1024 * 1024,
+  /** Answers that a caller leaves unread before it is cut off. */
+  unreadBytes: 16 * 1024 * 1024,
+  names: 20_000,
+  lowPorts: 20_000,
+  clients: 16,
+} as const;
 
 export interface HostEntry {
   address: string;

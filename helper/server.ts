@@ -1,6 +1,6 @@
 /**
- * The helper's socket. Who may open it is decided by the kernel: mode 0600, owned by the one user, in a folder that only
- * root may write (Node has no SO_PEERCRED). Owns which connection holds the machine: the first that applies; when it
+ * The helper's socket. Who may open it is decided by the kernel, at connect, as the peer's credentials would say it (Node has
+ * no SO_PEERCRED): mode 0600, owned by the one user, in a folder that only root may write, see docs/security.md. Owns which connection holds the machine: the first that applies; when it
  * closes, what it asked for stays for a short grace, so that a daemon that restarts finds its names in place.
  */
 import { chmodSync, chownSync, lstatSync, mkdirSync, rmSync } from 'node:fs';
@@ -9,6 +9,7 @@ import { once } from 'node:events';
 import { dirname, join } from 'node:path';
 import type { Machine } from './machine.ts';
 import { limits, protocolVersion, type HelloAnswer, type HelperAnswer, type HelperRequest } from './protocol.ts';
+import { readRequestLines } from './request-lines.ts';
 import { parseRequest, RequestError } from './validate.ts';
 
 export interface HelperServerOptions {
@@ -20,8 +21,10 @@ export interface HelperServerOptions {
   machine: Machine;
   /** Milliseconds between the loss of the holder and the undoing. */
   grace: number;
-  /** Milliseconds in which a connection must say hello. */
+  /** Milliseconds in which a connection must say hello, and complete a request that it began; default 5,000. */
   patience?: number;
+  /** Hears of every request, done or refused. Must not throw. */
+  audit: (operation: string, facts: Record<string, unknown>) => void;
 }
 
 export async function startHelperServer(options: HelperServerOptions): Promise<AsyncDisposable> {
@@ -58,17 +61,25 @@ export async function startHelperServer(options: HelperServerOptions): Promise<A
   };
 }
 
+/** Tells the connections apart in the audit. */
+let callers = 0;
+
 interface Holding {
   holder: Socket | undefined;
   timer: NodeJS.Timeout | undefined;
 }
 
 function serve(socket: Socket, holding: Holding, options: HelperServerOptions): void {
-  const { machine, version, grace } = options;
+  const { machine, version, grace, audit, patience = 5000 } = options;
+  const caller = ++callers;
   let greeted = false;
-  let pending = '';
-  const late = setTimeout(() => socket.destroy(), options.patience ?? 5000);
-  const answer = (message: HelperAnswer): void => void socket.write(`${JSON.stringify(message)}\n`);
+  const late = setTimeout(() => socket.destroy(), patience);
+
+  const answer = (message: HelperAnswer): void => {
+    socket.write(`${JSON.stringify(message)}\n`);
+    // A caller that asks and does not read would fill our memory.
+    if (socket.writableLength > limits.unreadBytes) socket.destroy();
+  };
 
   const handle = async (request: HelperRequest): Promise<unknown> => {
     if (request.op === 'hello') {
@@ -97,36 +108,42 @@ function serve(socket: Socket, holding: Holding, options: HelperServerOptions): 
     return {};
   };
 
+  /** The last answer of a connection: nothing that it sent besides is looked at. */
+  const dismiss = (message: HelperAnswer): void => {
+    stopReading();
+    answer(message);
+    // Closing with bytes unread would take the answer away too.
+    socket.resume().end();
+    setTimeout(() => socket.destroy(), 1000).unref();
+  };
+
   const receive = async (line: string): Promise<void> => {
     let id = 0;
+    let operation = 'unreadable';
     try {
       const request = parseRequest(line);
-      id = request.id;
-      answer({ id, ok: true, result: await handle(request) });
+      ({ id, op: operation } = request);
+      const result = await handle(request);
+      audit(operation, { caller });
+      answer({ id, ok: true, result });
     } catch (error) {
       const code = error instanceof RequestError ? error.code : 'FAILED';
-      answer({ id, ok: false, error: { code, message: error instanceof Error ? error.message : String(error) } });
-      if (!greeted || code === 'BAD_REQUEST') socket.end();
+      const message = error instanceof Error ? error.message : String(error);
+      audit(operation, { caller, refused: code, reason: message });
+      const refusal: HelperAnswer = { id, ok: false, error: { code, message } };
+      if (!greeted || code === 'BAD_REQUEST') dismiss(refusal);
+      else answer(refusal);
     }
   };
 
-  let work = Promise.resolve();
-  socket.setEncoding('utf8');
-  socket.on('data', (chunk: string) => {
-    pending += chunk;
-    const lines = pending.split('\n');
-    pending = lines.pop() ?? '';
-    for (const line of lines) {
-      socket.pause(); // one request at a time
-      work = work.then(() => receive(line)).then(() => void socket.resume());
-    }
-    if (pending.length > limits.requestBytes) {
-      answer({ id: 0, ok: false, error: { code: 'TOO_MUCH', message: 'The request is too long.' } });
-      pending = '';
-      // Closing with bytes unread would take the answer away too.
-      socket.removeAllListeners('data').resume().end();
-      setTimeout(() => socket.destroy(), 1000).unref();
-    }
+  const stopReading = readRequestLines(socket, {
+    longest: limits.requestBytes,
+    patience,
+    onLine: receive,
+    onTooLong() {
+      audit('unreadable', { caller, refused: 'TOO_MUCH' });
+      dismiss({ id: 0, ok: false, error: { code: 'TOO_MUCH', message: 'The request is too long.' } });
+    },
   });
   socket.on('error', () => socket.destroy());
   socket.once('close', () => {
