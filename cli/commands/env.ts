@@ -13,6 +13,9 @@ import { keepFile } from '../environment/kept-file.ts';
 import { watchEnvironment } from '../environment/watch-environment.ts';
 import { onInterrupt } from '../interrupts.ts';
 import { onErr, onOut, outJson, type Io } from '../io.ts';
+import { envConvertCommand } from './env-convert.ts';
+import { envSchemaCommand } from './env-schema.ts';
+import { envValidateCommand } from './env-validate.ts';
 
 interface EnvOptions {
   format: Format;
@@ -47,6 +50,9 @@ export function envCommand(io: Io): Command {
     )
     .option('--json', 'variables, where each came from and notes, as one JSON document')
     .addHelpText('after', details)
+    .addCommand(envValidateCommand(io))
+    .addCommand(envConvertCommand(io))
+    .addCommand(envSchemaCommand(io))
     .action(async (name: string | undefined, options: EnvOptions) => {
       if (options.showValues === true && options.diff !== true)
         throw new BowlineError('BAD_ARGUMENT', '--show-values belongs to --diff; without it values are shown anyway.');
