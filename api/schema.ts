@@ -21,6 +21,8 @@ export const ConnectRequest = z.object({
   target: optional(text),
   container: optional(text),
   ports: z._default(z.array(PortRequest), []),
+  /** false: variables, files and names of the target, which keeps all its traffic; no Service is touched. */
+  redirect: z._default(z.boolean(), true),
   /** What a caller gets while nothing listens on the local port. */
   ifDown: z._default(z.enum(['refuse', 'original']), 'refuse'),
   stopOriginal: z._default(z.boolean(), false),

@@ -70,11 +70,16 @@ export async function prepare(cluster: Cluster, request: ConnectRequest, options
       hint: 'For example `bowline connect deploy/stats-api --port 3001`. Without a TARGET only names are carried.',
     });
   }
+  if (!request.redirect && (request.ports.length > 0 || request.stopOriginal || request.takeOver)) {
+    throw new BowlineError('BAD_ARGUMENT', 'Without a redirect there is no --port, --stop-original or --take-over.', {
+      hint: 'They say how the traffic of the workload comes here; leave --no-redirect away for that.',
+    });
+  }
   const id = newSessionId();
   const target = request.target === undefined ? undefined : parseTarget(request.target);
   const [credentials] = await Promise.all([
     makeCredentials(id, new Date()),
-    checkRights(cluster, namespace, target && { kind: target.kind }, call),
+    checkRights(cluster, namespace, target && { kind: target.kind, redirect: request.redirect }, call),
   ]);
   const workload =
     request.target === undefined ? undefined : await findWorkload(cluster, namespace, request.target, call);
@@ -97,7 +102,7 @@ export async function prepare(cluster: Cluster, request: ConnectRequest, options
     context: cluster.context,
     server: cluster.server,
     namespace,
-    leaseName: leaseName(id, workload),
+    leaseName: leaseName(id, request.redirect ? workload : undefined),
     holder: holderOfSession(options.identity, id),
     controlPort: defaultControlPort,
     image,
@@ -139,7 +144,7 @@ interface RedirectInput {
 async function prepareRedirect(cluster: Cluster, request: ConnectRequest, input: RedirectInput): Promise<Prepared> {
   const { session, workload, podOptions, file, call } = input;
   const { namespace } = workload;
-  const holder = await cluster.find(leases, session.leaseName, namespace, call);
+  const holder = request.redirect ? await cluster.find(leases, session.leaseName, namespace, call) : undefined;
   if (holder !== undefined) throw alreadyRedirected(workload, holder, await serverTime(cluster, call));
   if (request.stopOriginal) {
     checkStoppable(workload);
@@ -162,6 +167,7 @@ async function prepareRedirect(cluster: Cluster, request: ConnectRequest, input:
     routesOf(workload, allServices, {
       container: request.container,
       ports: request.ports,
+      redirect: request.redirect,
       ifDown: request.ifDown,
       stopOriginal: request.stopOriginal,
     }),
@@ -205,7 +211,10 @@ async function prepareRedirect(cluster: Cluster, request: ConnectRequest, input:
       originals: { replicas: workload.replicas, stopped: false },
       warnings,
     },
-    record: { ...input.record, workload: { kind: workload.kind, name: workload.name } },
+    // What a Lease says here is what others are kept from.
+    record: request.redirect
+      ? { ...input.record, workload: { kind: workload.kind, name: workload.name } }
+      : input.record,
     workload,
     routes,
     template,

@@ -38,15 +38,15 @@ function kindsBehind(kind: WorkloadKind | 'Service' | undefined): WorkloadKind[]
 export async function checkRights(
   cluster: Cluster,
   namespace: string,
-  redirect: { kind: WorkloadKind | 'Service' | undefined } | undefined,
+  target: { kind: WorkloadKind | 'Service' | undefined; redirect?: boolean } | undefined,
   options: CallOptions,
 ): Promise<void> {
   const forTarget =
-    redirect === undefined
+    target === undefined
       ? []
       : [
-          ...of('', 'services', 'create', 'patch', 'delete'),
-          ...kindsBehind(redirect.kind).flatMap((kind) => of(...plurals[kind], 'get')),
+          ...of('', 'services', 'create', 'delete', ...(target.redirect === false ? [] : ['patch'])),
+          ...kindsBehind(target.kind).flatMap((kind) => of(...plurals[kind], 'get')),
         ];
   const pipes = [of('', 'pods/proxy', 'get'), of('', 'pods/portforward', 'create')].map(([right]) => ({
     ...right!,

@@ -7,7 +7,13 @@ import { originalsSelector, routesOf, type RouteRequest } from './routes.ts';
 import { serviceOf, workloadOf, type WorkloadOptions } from './testbed.ts';
 
 const routes = (services: V1Service[], request: Partial<RouteRequest> = {}, workload: WorkloadOptions = {}) =>
-  routesOf(workloadOf(workload), services, { ports: [], ifDown: 'refuse', stopOriginal: false, ...request });
+  routesOf(workloadOf(workload), services, {
+    ports: [],
+    redirect: true,
+    ifDown: 'refuse',
+    stopOriginal: false,
+    ...request,
+  });
 
 const names = (services: Array<{ service: V1Service }>): Array<string | undefined> =>
   services.map(({ service }) => service.metadata?.name);
@@ -42,6 +48,21 @@ void suite('routes', () => {
       () => remoteOf(undefined, 3000),
       (error: BowlineError) => error.code === 'PORT_NOT_FOUND',
     );
+  });
+
+  void test('without a redirect every port goes on to the originals, also where somebody else has the Service', () => {
+    const original = JSON.stringify({ session: 'other', selector: { app: 'web' } });
+    const taken = serviceOf('web', [{ port: 80, targetPort: 'http' }], { selector: { [sessionLabel]: 'other' } });
+    taken.metadata = { ...taken.metadata, annotations: { [originalAnnotation]: original } };
+    const { agentPorts, services, ports, passedOn, warnings } = routes([taken], { redirect: false }, multi);
+    assert.deepEqual(
+      agentPorts.map(({ port, to }) => [port, to]),
+      [
+        [8080, 'originals'],
+        [9090, 'originals'],
+      ],
+    );
+    assert.deepEqual([services, ports, passedOn, warnings], [[], [], [], []]);
   });
 
   void test('ports that were not asked for go on to the originals; UDP always; SCTP cannot', () => {

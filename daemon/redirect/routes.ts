@@ -32,6 +32,8 @@ export interface Routes {
 export interface RouteRequest {
   container?: string | undefined;
   ports: PortRequest[];
+  /** false: nothing comes here, every port goes on to the originals, and it does not matter who redirects them. */
+  redirect: boolean;
   ifDown: 'refuse' | 'original';
   stopOriginal: boolean;
 }
@@ -50,14 +52,14 @@ export function routesOf(workload: Workload, allServices: V1Service[], request: 
   const container = chooseContainer(workload, selecting, request, warnings);
   const leading = selecting.map((service) => ({ service, ports: portsInto(workload, container, service) }));
   const known = knownPorts(container, leading);
-  const ports = choosePorts(workload, container, known, request.ports);
+  const ports = request.redirect ? choosePorts(workload, container, known, request.ports) : [];
   const toMachine = new Set(ports.map((port) => port.remote));
   // A Service none of whose ports was asked for stays as it is: nothing of it would come here.
   const services = leading.filter((each) =>
     each.ports.some((port) => port.protocol === 'TCP' && toMachine.has(port.containerPort)),
   );
   for (const port of known.values()) {
-    if (port.protocol !== 'SCTP') continue;
+    if (port.protocol !== 'SCTP' || !request.redirect) continue;
     warnings.push({
       code: 'SCTP_NOT_CARRIED',
       message: `Port ${port.port}/SCTP answers nothing while the redirect stands.`,
@@ -73,7 +75,7 @@ export function routesOf(workload: Workload, allServices: V1Service[], request: 
       ifDown: request.ifDown,
     };
   });
-  if (services.length === 0) {
+  if (services.length === 0 && request.redirect) {
     warnings.push({
       code: 'NO_SERVICE',
       message: `No Service leads to ${leading.length > 0 ? 'the chosen ports of ' : ''}${describe(workload)}, so no traffic is redirected; variables and names are those of the workload.`,
@@ -84,7 +86,7 @@ export function routesOf(workload: Workload, allServices: V1Service[], request: 
     services,
     ports,
     passedOn: agentPorts
-      .filter((port) => port.to === 'originals')
+      .filter((port) => port.to === 'originals' && request.redirect)
       .map((port) => ({ remote: port.port, protocol: port.protocol })),
     agentPorts,
     warnings,
@@ -109,7 +111,7 @@ const isHeadless = (service: V1Service): boolean => service.spec?.clusterIP === 
 function servicesOf(
   workload: Workload,
   all: V1Service[],
-  { stopOriginal }: RouteRequest,
+  { redirect, stopOriginal }: RouteRequest,
   warnings: Warning[],
 ): V1Service[] {
   const labels = workload.template.metadata?.labels ?? {};
@@ -121,12 +123,14 @@ function servicesOf(
   for (const service of all) {
     if (service.metadata?.labels?.[sessionLabel] !== undefined) continue; // the way to the originals of a session
     const original = readOriginal(service);
-    if (original !== undefined && matches(original.selector)) throw alreadyRedirectedService(service, original.session);
-    if (service.spec?.type !== 'ExternalName' && matches(service.spec?.selector)) selecting.push(service);
+    if (redirect && original !== undefined && matches(original.selector))
+      throw alreadyRedirectedService(service, original.session);
+    const selector = original?.selector ?? service.spec?.selector;
+    if (service.spec?.type !== 'ExternalName' && matches(selector)) selecting.push(service);
   }
   // Peers of a StatefulSet find each other by the pod names under its governing Service: taking it would cut them off.
   const governing = selecting.find((service) => isHeadless(service) && service.metadata?.name === workload.serviceName);
-  const peers = governing !== undefined && workload.replicas > 1 && !stopOriginal;
+  const peers = redirect && governing !== undefined && workload.replicas > 1 && !stopOriginal;
   if (peers && selecting.length === 1) {
     warnings.push({
       code: 'GOVERNING_SERVICE_REDIRECTED',
