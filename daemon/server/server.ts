@@ -24,6 +24,8 @@ export interface ServerOptions {
   handlers: Handlers;
   operations: Operations;
   log: Log;
+  /** Milliseconds for a whole request to arrive; default 30,000. */
+  patience?: number;
 }
 
 /** Bytes a stream's reader may leave lying before it is cut off; it can resume. */
@@ -33,11 +35,16 @@ const closingTime = 2_000;
 
 /** Listens when resolved; the folder must be made and the lock be held. */
 export async function startServer(options: ServerOptions, signal: AbortSignal): Promise<AsyncDisposable> {
-  const { paths, log } = options;
+  const { paths, log, patience = 30_000 } = options;
   const token = randomBytes(32).toString('base64url');
   const ending = new AbortController();
   const server = createServer(
-    { headersTimeout: 5_000, requestTimeout: 30_000, connectionsCheckingInterval: 1_000, keepAliveTimeout: 5_000 },
+    {
+      headersTimeout: Math.min(5_000, patience),
+      requestTimeout: patience,
+      connectionsCheckingInterval: 1_000,
+      keepAliveTimeout: 5_000,
+    },
     (request, response) => {
       serve(request, response, { ...options, token, ending: ending.signal }).catch((error: unknown) => {
         log.error('api.failed', { error });
