@@ -45,8 +45,8 @@ interface RemadeFolder {
   added: Array<{ path: string; kind: Mount['kind'] }>;
 }
 
-/** More entries than this would make the start of the command slow. */
-const entriesLimit = 500;
+/** Binding back so many entries takes about a second. */
+const entriesLimit = 1_000;
 
 export async function planMounts(mounts: Mount[], kept: Kept): Promise<MountPlan> {
   const plan: MountPlan = { remade: [], mounts: [], inside: [], refused: [] };
