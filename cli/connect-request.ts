@@ -12,6 +12,7 @@ export interface ConnectOptions {
   port: PortRequest[];
   ifDown: 'refuse' | 'original';
   stopOriginal: boolean;
+  redirect: boolean;
   names: 'auto' | 'hosts' | 'env';
   agentImage?: string;
   agentImageHasAgent: boolean;
@@ -23,6 +24,11 @@ export interface ConnectOptions {
   waitTimeout: number;
   withoutKeeper: boolean;
   privateFiles: PrivateFilesMode;
+  /** False for `--no-volumes`. */
+  volumes: boolean;
+  maxVolume: number;
+  include: string[];
+  exclude: string[];
   /** False for none at all. */
   envFile?: string | false;
 }
@@ -51,6 +57,19 @@ export function connectRequest(
       );
     }
   }
+  if (!options.redirect) {
+    const needless = [
+      options.port.length > 0 && '--port',
+      options.stopOriginal && '--stop-original',
+      options.takeOver && '--take-over',
+      options.wait && '--wait',
+    ].find((option) => option !== false);
+    if (needless) {
+      throw new BowlineError('BAD_ARGUMENT', `--no-redirect and ${needless} exclude each other.`, {
+        hint: 'With --no-redirect the workload keeps its traffic, whoever has it.',
+      });
+    }
+  }
   if (options.takeOver && options.wait) {
     throw new BowlineError('BAD_ARGUMENT', '--take-over and --wait exclude each other.', {
       hint: '--wait waits until the workload is free; --take-over ends the session that has it.',
@@ -63,10 +82,15 @@ export function connectRequest(
     ports: options.port,
     ifDown: options.ifDown,
     stopOriginal: options.stopOriginal,
+    redirect: options.redirect,
     names: options.names,
     ...(options.agentImage !== undefined && { agentImage: options.agentImage }),
     agentImageHasAgent: options.agentImageHasAgent,
     ...(environmentFile && { environmentFile }),
+    volumes: options.volumes,
+    maxVolumeBytes: options.maxVolume,
+    include: options.include,
+    exclude: options.exclude,
     timeoutSeconds: options.timeout,
     drainSeconds: options.drain,
     lapseSeconds: options.lapse,
@@ -108,6 +132,26 @@ export function parsePort(text: string, previous: PortRequest[]): PortRequest[] 
   }
   if (!/^[a-z0-9]([a-z0-9-]{0,13}[a-z0-9])?$/.test(remote)) throw badPort(text);
   return [...previous, { local: Number(local), remote }];
+}
+
+const units: Record<string, number> = {
+  '': 1,
+  k: 1000,
+  m: 1000 ** 2,
+  g: 1000 ** 3,
+  ki: 1024,
+  mi: 1024 ** 2,
+  gi: 1024 ** 3,
+};
+
+/** Bytes, with a unit as Kubernetes has them (`100Mi`), a `B` behind it or not. For commander. */
+export function parseSize(text: string): number {
+  const [, number = '', unit = ''] = /^(\d+(?:\.\d+)?)\s*([kmg]i?)?b?$/i.exec(text.trim()) ?? [];
+  const bytes = Math.round(Number(number) * units[unit.toLowerCase()]!);
+  if (number !== '' && Number.isSafeInteger(bytes)) return bytes;
+  throw new BowlineError('BAD_ARGUMENT', `${JSON.stringify(text)} is not a size.`, {
+    hint: 'For example: 100MiB, 2G or 500000.',
+  });
 }
 
 export function parseSeconds(least: number): (text: string) => number {

@@ -84,6 +84,7 @@ function describeConnection(connection: Connection): string {
         : 'services answer at their variables (`bowline env`)',
     ]);
   }
+  rows.push(...volumeRows(connection));
   for (const warning of connection.warnings) rows.push([onOut('yellow', 'warning'), warning.message]);
   if (error) rows.push([onOut('red', 'error'), `${error.code}: ${error.message}${error.hint ? ` ${error.hint}` : ''}`]);
   const sections = [onOut('bold', connection.name), indent(table(rows))];
@@ -93,6 +94,25 @@ function describeConnection(connection: Connection): string {
   if (problems.length > 0) sections.push(`  not carried\n${indent(indent(table(problems)))}`);
   return sections.join('\n').replaceAll(/\n{2,}/g, '\n');
 }
+
+/** Where the files are, and each mount that is not there or not whole. */
+function volumeRows({ files }: Connection): string[][] {
+  if (files === undefined || files.mounts.length === 0) return [];
+  const { folder, backing, mounts } = files;
+  const ready = mounts.filter(({ state }) => state === 'ready').length;
+  const where = backing === 'memory' ? 'in memory' : 'on disk';
+  const rest = mounts.filter(({ state, reason }) => state !== 'ready' || reason !== undefined);
+  return [
+    ['files', `${ready} of ${mounts.length} volumes at ${folder}/root (${where})`],
+    ...rest.map(({ mountPath, state, received, bytes, reason }) => {
+      const size = bytes === undefined || state === 'ready' ? '' : `, ${mebibytes(bytes)}`;
+      const come = state === 'downloading' ? `, ${mebibytes(received ?? 0)} of ${mebibytes(bytes ?? 0)}` : size;
+      return ['', `${mountPath}: ${state}${come}${reason === undefined ? '' : `: ${reason}`}`];
+    }),
+  ];
+}
+
+const mebibytes = (bytes: number): string => `${(bytes / 1024 / 1024).toFixed(1)} MiB`;
 
 function serviceRows(service: NamedService): string[][] {
   const ports = service.ports.filter(({ problem }) => problem === undefined);

@@ -10,6 +10,7 @@ import {
   parseLapse,
   parsePort,
   parseSeconds,
+  parseSize,
   type ConnectOptions,
 } from '../connect-request.ts';
 import { daemonIfAnything, ensureDaemon } from '../daemon-process.ts';
@@ -57,6 +58,7 @@ export function connectCommand(io: Io): Command {
         .default('refuse'),
     )
     .option('--stop-original', 'scale the workload to 0 meanwhile, for queue consumers and singletons', false)
+    .option('--no-redirect', 'variables, files and names of TARGET only: its traffic stays where it is')
     .addOption(
       new Option(
         '--names <HOW>',
@@ -94,6 +96,14 @@ export function connectCommand(io: Io): Command {
     .addOption(new Option('--wait-timeout <SECONDS>', 'how long --wait waits').argParser(parseSeconds(1)).default(600))
     .option('--without-keeper', 'stop the originals also where no keeper would start them again', false)
     .addOption(privateFilesOption())
+    .addOption(
+      new Option('--max-volume <SIZE>', 'leave out volumes with more')
+        .argParser(parseSize)
+        .default(100 * 1024 * 1024, '100MiB'),
+    )
+    .addOption(globs('--include', 'bring only such files of the volumes; with / matched from the root of the volume'))
+    .addOption(globs('--exclude', 'leave out such files and folders of the volumes'))
+    .option('--no-volumes', 'bring no files of volumes to this machine')
     .option(
       '--env-file <FILE>',
       'environment file of the project (default: azds-local.env or KubernetesLocalProcessConfig.yaml in this folder)',
@@ -126,6 +136,11 @@ export function connectCommand(io: Io): Command {
       }
     });
 }
+
+const globs = (name: string, what: string): Option =>
+  new Option(`${name} <GLOB>`, `${what}; may be repeated`)
+    .argParser((text: string, previous: string[]) => [...previous, filled(name)(text)])
+    .default([], 'none');
 
 /** Whatever is wrong with it is said in full, and then nothing is touched. */
 async function environmentFile(io: Io, { envFile }: ConnectOptions): Promise<ConnectInput['environmentFile']> {
@@ -211,7 +226,7 @@ async function connect(
   const view = createProgressView(io, jsonTo);
   const cancel = new AbortController();
   using _ = cancelOnInterrupt(view, cancel, { io, cancellable: true });
-  const lines = client.stream('connect', { body: request, query: { hold } }, cancel.signal);
+  const lines = client.stream('connect', { body: { ...request, awaitFiles: hold }, query: { hold } }, cancel.signal);
   try {
     for (let next = await lines.next(); !next.done; next = await lines.next()) {
       const line = next.value as Progress;
@@ -238,6 +253,7 @@ Examples:
   bowline connect deploy/stats-api --port 3001 -- npm start
   bowline connect sts/orders -n shop --port 8080:80 --port 9090
   bowline connect -n shop
+  bowline connect deploy/stats-api --no-redirect -- npm test
   bowline connect deploy/worker --stop-original -- node worker.js
   bowline connect deploy/stats-api --dry-run
 

@@ -121,7 +121,10 @@ export class ConnectionController {
       await this.save('connected');
       this.setState('connected');
       this.supervision = this.supervise();
-      if (this.session.request.awaitFiles) await this.awaitFiles(onProgress, stop);
+      if (this.session.request.awaitFiles && this.files !== undefined) {
+        onStep('files', 'bringing the files of the volumes');
+        await this.awaitFiles(onProgress, stop);
+      }
       onStep('done', `connected ${this.name}`);
       return this.snapshot();
     } catch (error) {
@@ -221,7 +224,7 @@ export class ConnectionController {
         (workload) => workload && target && originalOf(workload, target.container),
       ));
     const services = this.names?.services() ?? [];
-    const files = undefined;
+    const files = this.files?.snapshot();
     return environmentOf({
       redirected: target !== undefined,
       facts: await this.facts,
