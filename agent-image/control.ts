@@ -43,7 +43,10 @@ export async function startControl({ port, address, onPipe }: ControlOptions): P
     // What came in the same packet belongs to the pipe.
     if (head.length > 0) socket.unshift(head);
     const [oldest] = unproven;
-    if (unproven.size >= maxUnproven) oldest?.destroy();
+    if (oldest !== undefined && unproven.size >= maxUnproven) {
+      unproven.delete(oldest); // now: of many that come at once each throws out another
+      oldest.destroy();
+    }
     unproven.add(socket);
     void onPipe(purpose, socket).finally(() => unproven.delete(socket));
   });
