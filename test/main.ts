@@ -51,7 +51,7 @@ async function unit(): Promise<boolean> {
 
 /** On BOWLINE_TEST_KUBECONFIG, else on the test cluster: one that is up already is used and left up. */
 async function e2e(): Promise<boolean> {
-  const found = files.length > 0 ? files : globSync('test/{cluster,e2e}/*.test.ts', { cwd: root }).sort();
+  const found = files.length > 0 ? files : globSync('test/{attacks,cluster,e2e}/*.test.ts', { cwd: root }).sort();
   // One file after the other: each may cut links and kill daemons, and two cores carry the whole cluster.
   const args = ['--test', '--test-concurrency=1', '--test-timeout=600000', ...reporter, ...found];
   const given = process.env['BOWLINE_TEST_KUBECONFIG'];
