@@ -56,7 +56,7 @@ void suite('private files', { timeout: 300_000 }, () => {
   });
 
   test("kubectl finds the cluster by itself, as the pod's service account", async () => {
-    const whoami = 'env -u KUBECONFIG HOME=/nonexistent kubectl auth whoami -o jsonpath={.status.userInfo.username}';
+    const whoami = 'env -u KUBECONFIG HOME=/etc/reader kubectl auth whoami -o jsonpath={.status.userInfo.username}';
     assert.equal(
       await inPlace(`cat ${account}/namespace; echo; ${whoami}`),
       `${dev.namespace.name}\nsystem:serviceaccount:${dev.namespace.name}:reader`,
@@ -134,10 +134,10 @@ void suite('private files', { timeout: 300_000 }, () => {
     const script = 'cat "$CONFIG"; test ! -e /etc/reader';
     const fallen = await dev.machine.run(limited(...connect('--', 'sh', '-ec', script)), { env });
     assert.deepEqual([fallen.exitCode, fallen.stdout], [0, 'level: info\n'], fallen.stderr);
-    assert.match(fallen.stderr, /^warning: .*real paths: user namespaces are off .*sysctl.*\n$/);
+    assert.match(fallen.stderr, /^warning: .*real paths: user namespaces are off .*sysctl.*\n$/m);
     const wanted = await dev.machine.run(limited(...connect('--private-files', 'on', '--', 'true')), { env });
     assert.equal(wanted.exitCode, 7, wanted.stderr);
-    assert.match(wanted.stderr, /^error\[PRIVATE_FILES_IMPOSSIBLE\]: .*\n +hint: .*sysctl/);
+    assert.match(wanted.stderr, /^error\[PRIVATE_FILES_IMPOSSIBLE\]: .*\n +hint: .*sysctl/m);
     assert.deepEqual((await dev.status()).connections, []);
   });
 });
