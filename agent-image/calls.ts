@@ -3,6 +3,7 @@ import { lookup } from 'node:dns/promises';
 import { readFile } from 'node:fs/promises';
 import type { AnswerCall } from '../tunnel/call.ts';
 import { imageFolder, type AgentCalls } from './contract.ts';
+import { inspect } from './inspection.ts';
 import { layOutProgram, readVariables } from './image-variables.ts';
 import type { Probes } from './probe.ts';
 import type { Routing } from './route.ts';
@@ -27,6 +28,7 @@ export function answerCalls(routing: Routing, probes: Probes): AnswerCall {
     imageVariables: async () => ({ variables: await readVariables(imageFolder) }),
     resolve,
     filesSize,
+    inspect,
   };
   return (name, body) => {
     if (!Object.hasOwn(handlers, name)) return Promise.reject(new Error(`The agent knows no call '${name}'.`));

@@ -3,6 +3,7 @@
  * the agent is one small bundle. Both ends come from the same commit (the daemon carries the agent
  * into the cluster), so nothing here is versioned.
  */
+import type { Inspection, InspectionRequest } from './inspection.ts';
 import type { FileChoice } from './volume-choice.ts';
 
 /** Where the session's Secret is mounted in the agent: agent.key, agent.crt, daemon.crt, session.json. */
@@ -74,6 +75,8 @@ export interface AgentCalls {
   imageVariables: { request: Record<string, never>; answer: { variables: Record<string, string> } };
   /** DNS as the pod sees it: addresses of a name, and resolv.conf's search list. */
   resolve: { request: { name: string }; answer: { addresses: string[]; search: string[] } };
+  /** What a program in the agent's place sees around it. */
+  inspect: { request: InspectionRequest; answer: Inspection };
   /** How much of each mount would travel as `files`, in the order of the request. */
   filesSize: { request: { mounts: Array<AgentStreams['files']> }; answer: { sizes: VolumeSize[] } };
 }

@@ -269,6 +269,62 @@ export const Environment = z.object({
 });
 export type Environment = z.infer<typeof Environment>;
 
+/** As the API server sees the bearer of a service account's token, or why it could not be asked. */
+export const SeenIdentity = z.union([
+  z.object({ user: text, uid: text, groups: z.array(text) }),
+  z.object({ problem: text }),
+]);
+
+export const InspectRequest = z.object({
+  /** Hexadecimal, random, of one comparison: values are told by HMAC-SHA-256 with it, and by nothing else. */
+  key: text.check(z.regex(/^[0-9a-f]{64}$/)),
+});
+
+/** What the program in the pod has around it, for a comparison with what one on the machine has. No value, only digests. */
+export const PodInspection = z.object({
+  pod: optional(text),
+  container: text,
+  variables: z.object({
+    /** As in Environment. */
+    source: Environment.shape.source,
+    digests: z.record(text, text),
+    notes: z.array(text),
+  }),
+  /** original: as its container says; agent: as the clone has it, because nothing can be run in the original. */
+  filesFrom: z.enum(['original', 'agent']),
+  files: z.array(
+    z.object({
+      /** Absolute. */
+      path: text,
+      /** Of the file's SHA-256 in hexadecimal. */
+      digest: text,
+      executable: z.boolean(),
+      /** kubelet writes another one for each pod: what it is, and the digest of the agent's. */
+      perPod: optional(z.object({ what: text, digest: optional(text) })),
+    }),
+  ),
+  /** Mounts whose content nobody could be asked for. */
+  unreadable: z.array(z.object({ path: text, why: text })),
+  endpoints: z.array(
+    z.object({
+      service: text,
+      namespace: text,
+      external: z.boolean(),
+      names: z.array(text),
+      /** Those of `names` that have an address in the pod. */
+      resolved: z.array(text),
+      ports: z.array(z.object({ port, connects: z.boolean(), why: text })),
+    }),
+  ),
+  /** Folder of the service account's token in the pod; absent where it has none. */
+  account: optional(text),
+  identity: optional(SeenIdentity),
+  /** As TZ takes it; absent where it is not known. */
+  timeZone: optional(text),
+  uid: optional(z.number()),
+});
+export type PodInspection = z.infer<typeof PodInspection>;
+
 /** One thing that happened, for the event stream (`GET /v1/events?since=N`). */
 export const StateEvent = z.object({
   version: z.number(),

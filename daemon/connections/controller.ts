@@ -6,11 +6,12 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { V1Container } from '@kubernetes/client-node';
 import type { AgentCalls, AgentStatus } from '../../agent-image/contract.ts';
 import { BowlineError } from '../../api/errors.ts';
-import type { Connection, ConnectionState, Environment } from '../../api/schema.ts';
+import type { Connection, ConnectionState, Environment, PodInspection } from '../../api/schema.ts';
 import { DialError, type InboundRequest, type Target, type TunnelStream } from '../../tunnel/tunnel.ts';
 import type { Cluster } from '../cluster/cluster.ts';
 import { leases } from '../cluster/resources.ts';
-import { environmentOf, type EnvironmentInput } from '../environment/environment.ts';
+import { containerVariables, type ContainerInput } from '../environment/container.ts';
+import { environmentOf } from '../environment/environment.ts';
 import { imageVariables } from '../environment/image.ts';
 import {
   externalsOf,
@@ -20,6 +21,7 @@ import {
 } from '../environment/environment-file.ts';
 import type { EnvironmentFile } from '../../env-parser/environment-file.ts';
 import type { ProcessFacts } from '../environment/process.ts';
+import { inspectPod } from '../fidelity/inspect-pod.ts';
 import type { Log } from '../log.ts';
 import type { NamesAttachment, NamesManager } from '../names/names.ts';
 import { agentRunning, type RunningAgent } from '../redirect/agent-wait.ts';
@@ -211,29 +213,11 @@ export class ConnectionController {
       this.facts = undefined;
       throw error;
     });
-    const fromAgent = async (): Promise<Record<string, string> | undefined> => {
-      const answer = (await this.tunnels?.outbound.call('environment', {}, signal).catch(() => undefined)) as
-        | AgentCalls['environment']['answer']
-        | undefined;
-      return answer?.variables;
-    };
-    const { target, namespace, server } = this.session;
-    let asked: ReturnType<EnvironmentInput['original']> | undefined;
-    const original = (): ReturnType<EnvironmentInput['original']> =>
-      (asked ??= this.workload(signal).then(
-        (workload) => workload && target && originalOf(workload, target.container),
-      ));
+    const { namespace, server } = this.session;
     const services = this.names?.services() ?? [];
     const files = this.files?.snapshot();
     return environmentOf({
-      redirected: target !== undefined,
-      facts: await this.facts,
-      fromAgent,
-      fromImage: async () => {
-        const container = (await original())?.container;
-        return container && this.imageVariables(container, signal);
-      },
-      original,
+      ...this.containerInput(await this.facts, signal),
       services,
       namespace,
       mode: this.namesMode ?? 'env',
@@ -243,6 +227,64 @@ export class ConnectionController {
       file: resolveEnvironmentFile(this.environmentFile, { services, namespace, files, placed: [], inPlace }),
       timeZone: Intl.DateTimeFormat().resolvedOptions().timeZone,
     });
+  }
+
+  /** The pod's side of a comparison with this machine: everything is asked anew. */
+  async inspect(key: string, signal: AbortSignal): Promise<PodInspection> {
+    const { target, namespace } = this.session;
+    if (target === undefined)
+      throw new BowlineError('BAD_ARGUMENT', `${this.name} stands in for no pod: there is nothing to compare with.`, {
+        hint: 'Name a workload: `bowline doctor deploy/NAME --fidelity`.',
+      });
+    if (this.tunnels === undefined)
+      throw new BowlineError('PIPE_FAILED', `${this.name} is ${this.state}: the agent cannot be asked.`, {
+        hint: `\`bowline status ${this.name}\` shows why; try again when it is connected.`,
+      });
+    const facts = await this.readFacts(signal);
+    const container = this.containerInput(facts, signal);
+    const file = this.environmentFile;
+    return inspectPod(
+      {
+        cluster: this.options.cluster,
+        namespace,
+        container: target.container,
+        original: await container.original(),
+        tunnel: this.tunnels.outbound,
+        carried: this.names?.services() ?? [],
+        namespaces: file === undefined ? [] : namespacesOf(file),
+        clusterDomain: await this.clusterDomain(signal),
+        variables: await containerVariables(container),
+        uid: facts?.uid,
+        key,
+      },
+      signal,
+    );
+  }
+
+  /** The ways to what the container itself has. */
+  private containerInput(facts: ProcessFacts | undefined, signal: AbortSignal): ContainerInput {
+    const { target } = this.session;
+    const fromAgent = async (): Promise<Record<string, string> | undefined> => {
+      const answer = (await this.tunnels?.outbound.call('environment', {}, signal).catch(() => undefined)) as
+        | AgentCalls['environment']['answer']
+        | undefined;
+      return answer?.variables;
+    };
+    let asked: ReturnType<ContainerInput['original']> | undefined;
+    const original = (): ReturnType<ContainerInput['original']> =>
+      (asked ??= this.workload(signal).then(
+        (workload) => workload && target && originalOf(workload, target.container),
+      ));
+    return {
+      redirected: target !== undefined,
+      facts,
+      fromAgent,
+      fromImage: async () => {
+        const container = (await original())?.container;
+        return container && this.imageVariables(container, signal);
+      },
+      original,
+    };
   }
 
   /** Where the process cannot be read; `undefined` where this is not possible either. */

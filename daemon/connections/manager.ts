@@ -4,6 +4,7 @@ import type {
   ConnectRequest,
   Environment,
   Plan,
+  PodInspection,
   Progress,
   Redirect,
   RedirectsRequest,
@@ -24,6 +25,8 @@ export interface ConnectionManager extends AsyncDisposable {
   disconnect(name: string, onProgress: OnProgress, signal: AbortSignal): Promise<Connection>;
   /** `inPlace`: for a program that has the pod's files at their real paths and a hosts file with all names. */
   environment(name: string, options: { inPlace: boolean }, signal: AbortSignal): Promise<Environment>;
+  /** The pod's side of a comparison with this machine. */
+  inspect(name: string, key: string, signal: AbortSignal): Promise<PodInspection>;
   /** Everybody's redirects, as the cluster says. */
   redirects(request: RedirectsRequest, signal: AbortSignal): Promise<Redirect[]>;
   planRestore(request: RestoreRequest, signal: AbortSignal): Promise<Plan>;

@@ -86,7 +86,10 @@ export async function startConnections(options: ConnectionsOptions, signal: Abor
     return new BowlineError(
       'ALREADY_CONNECTED',
       `${name} is connected already (${existing?.state} since ${existing?.since}).`,
-      { hint: `\`bowline status ${name}\` shows it, \`bowline disconnect ${name}\` ends it.` },
+      {
+        hint: `\`bowline status ${name}\` shows it, \`bowline disconnect ${name}\` ends it.`,
+        details: { connection: name },
+      },
     );
   }
 
@@ -220,6 +223,7 @@ export async function startConnections(options: ConnectionsOptions, signal: Abor
     // Not cancellable on purpose: a release half done helps nobody. The caller may go; it goes on.
     disconnect: async (name, onProgress) => find(name).disconnect(onProgress),
     environment: async (name, use, abort) => find(name).environment(use, abort),
+    inspect: async (name, key, abort) => find(name).inspect(key, abort),
     async redirects(request, abort) {
       const { cluster, release } = await useCluster(request, abort);
       try {

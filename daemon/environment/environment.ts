@@ -31,7 +31,7 @@ export interface EnvironmentInput extends ContainerInput {
 export async function environmentOf(input: EnvironmentInput): Promise<Environment> {
   const own = await containerVariables(input);
   const notes = [...own.notes, ...input.file.notes];
-  const result = new Sources(withoutOurs(own.variables));
+  const result = new Sources(withoutSessions(own.variables));
   if (input.redirected) result.add('machine', timeZoneVariable(own, input.timeZone), 'the time zone of the pod');
   if (!input.inPlace) {
     const moved = movedPaths(own.variables, input.files);
@@ -94,7 +94,7 @@ const absent = new Set(['skipped', 'unavailable', 'failed']);
 /** Kubernetes announces every Service to the pods that start after it, those of a session too. */
 const ours = /^BOWLINE_[A-Z0-9]+_ORIGINALS_(SERVICE|PORT)/;
 
-function withoutOurs(variables: Record<string, string>): Record<string, string> {
+export function withoutSessions(variables: Record<string, string>): Record<string, string> {
   return Object.fromEntries(Object.entries(variables).filter(([name]) => !ours.test(name)));
 }
 

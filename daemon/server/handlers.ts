@@ -58,6 +58,10 @@ export function createHandlers(parts: HandlerParts): Handlers {
       await takenUp;
       return manager.environment(params.name, { inPlace: query.inPlace ?? false }, signal);
     },
+    async inspect({ params, body }, signal) {
+      await takenUp;
+      return manager.inspect(params.name, body.key, signal);
+    },
     cancel: async ({ params }) => ({ done: operations.cancel(params.id) }),
     doctor: async ({ body }, signal) => ({
       checks: (await Promise.all(parts.probes.map((probe) => probe(body, signal)))).flat(),

@@ -87,6 +87,18 @@ export function startFakeManager(store: JsonFolder<FakeSession>, variables: Reco
       const origins = Object.fromEntries(Object.keys(variables).map((name) => [name, 'container' as const]));
       return { variables, origins, rewritten: {}, source: 'process', notes: [] };
     },
+    async inspect(name) {
+      const { target } = find(name).connection;
+      const variables = { source: 'none' as const, digests: {}, notes: [] };
+      return {
+        container: target?.container ?? '',
+        variables,
+        filesFrom: 'agent',
+        files: [],
+        unreadable: [],
+        endpoints: [],
+      };
+    },
     async redirects() {
       return [];
     },

@@ -1,0 +1,52 @@
+/** The files below the mounts of a container, as a command in it says: `sha256sum`, with names as `find` has them. */
+import type { CallOptions, Cluster } from '../cluster/cluster.ts';
+
+export interface OriginalFile {
+  /** Absolute. */
+  path: string;
+  /** Hexadecimal. */
+  sha256: string;
+  executable: boolean;
+}
+
+/**
+ * Fixed text; the paths are arguments. What kubelet keeps beside the names that are meant to be read begins with two
+ * dots. A file that cannot be read is no reason to stop; the last line says that all was looked at.
+ */
+const script = `
+command -v find >/dev/null && command -v sha256sum >/dev/null || exit 127
+for path do
+  find -L "$path" -name '..?*' -prune -o -type f -exec sha256sum {} +
+  echo executable
+  find -L "$path" -name '..?*' -prune -o -type f -perm -100 -print
+  echo files
+done 2>/dev/null
+echo end
+`;
+
+/** `undefined` where the container has no shell, `find` or `sha256sum`, or may not be asked. */
+export async function originalFiles(
+  cluster: Cluster,
+  place: { namespace: string; name: string; container: string },
+  paths: string[],
+  options: CallOptions,
+): Promise<OriginalFile[] | undefined> {
+  const command = ['sh', '-c', script, 'sh', ...paths];
+  const result = await cluster.exec(place, command, options).catch(() => undefined);
+  options.signal?.throwIfAborted();
+  const lines = result?.stdout.toString('utf8').split('\n') ?? [];
+  return lines.at(-2) === 'end' ? parse(lines.slice(0, -2)) : undefined;
+}
+
+export function parse(lines: string[]): OriginalFile[] {
+  const files: OriginalFile[] = [];
+  const executable = new Set<string>();
+  let part: 'files' | 'executable' = 'files';
+  for (const line of lines) {
+    const [, sha256, path] = /^([0-9a-f]{64}) [ *](.+)$/.exec(line) ?? [];
+    if (line === 'files' || line === 'executable') part = line;
+    else if (part === 'executable') executable.add(line);
+    else if (sha256 !== undefined && path !== undefined) files.push({ path, sha256, executable: false });
+  }
+  return files.map((file) => ({ ...file, executable: executable.has(file.path) }));
+}
