@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, statSync } from 'node:fs';
-import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { text } from 'node:stream/consumers';
 import { afterEach, beforeEach, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
@@ -27,9 +27,10 @@ interface Run {
   ended: Promise<{ status: number | null; signal: string | null; out: string; err: string }>;
 }
 
-function start(args: string[], env: Record<string, string> = {}): Run {
+function start(args: string[], env: Record<string, string> = {}, cwd?: string): Run {
   const child = spawn(process.execPath, [main, ...args], {
     env: { ...home.env, ...env },
+    ...(cwd && { cwd }),
     stdio: 'pipe',
   });
   runs.push(child);
@@ -403,6 +404,32 @@ void test('env --watch keeps a file for its user only while the connection lasts
   interrupted.child.kill('SIGINT');
   assert.equal((await interrupted.ended).status, 0);
   assert.equal(existsSync(file), false);
+});
+
+void test('the environment file of the folder is read and checked before anything is touched', async () => {
+  await home.startFake();
+  const folder = await mkdtemp(`${home.env['HOME']}/project-`);
+  const connect = (...args: string[]): Run['ended'] => start(['connect', 'api', '--drain', '0', ...args], {}, folder).ended;
+  await writeFile(`${folder}/azds-local.env`, 'FINE=1\nPASSWORD="s3cret\nX=${nothing.y}\n');
+  const bad = await connect();
+  assert.equal(bad.status, 2);
+  assert.match(bad.err, /^error\[ENVIRONMENT_FILE_INVALID\]: .*azds-local\.env has 2 problems:\n.*azds-local\.env:2:/);
+  assert.match(bad.err, /azds-local\.env:3:.*\n {2}3 \| X=\$\{nothing\.y\}\n.*\^/);
+  assert.deepEqual(await names(), [], 'nothing was touched');
+  assert.equal((await connect('--no-env-file')).status, 0);
+  assert.equal((await bowline('disconnect')).status, 0);
+
+  await writeFile(`${folder}/KubernetesLocalProcessConfig.yaml`, 'version: 0.1\nenableFeatures: [Telepathy]\n');
+  const both = await connect();
+  assert.equal(both.status, 2);
+  assert.match(both.err, /two environment files.*\n.*--env-file/);
+  const chosen = await connect('--env-file', 'KubernetesLocalProcessConfig.yaml');
+  assert.equal(chosen.status, 0);
+  assert.match(chosen.err, /^warning: .*KubernetesLocalProcessConfig\.yaml:2:.*Telepathy/s);
+  await bowline('disconnect');
+  const nowhere = await connect('--env-file', 'nowhere.env');
+  assert.equal(nowhere.status, 2);
+  assert.match(nowhere.err, /error\[ENVIRONMENT_FILE_INVALID\]: .*nowhere\.env cannot be read: there is no such file/);
 });
 
 void test('each command has help, and the version is that of the package', async () => {
