@@ -8,11 +8,12 @@ import { splice } from './splice.ts';
 import { ChannelStream } from './stream.ts';
 import type { Target } from './tunnel.ts';
 
-/** `dial` is aborted when the asker has gone. Never rejects. */
+/** `dial` is aborted when the asker has gone; `quietly` as in `Channel.accept`. Never rejects. */
 export async function answerConnect(
   channel: Channel,
   target: Target,
   dial: (signal: AbortSignal) => Promise<Duplex> | Duplex,
+  { quietly = false }: { quietly?: boolean } = {},
 ): Promise<void> {
   const gone = new AbortController();
   channel.onGone = () => gone.abort();
@@ -22,7 +23,7 @@ export async function answerConnect(
       local.destroy();
       return;
     }
-    channel.accept();
+    channel.accept(quietly);
     if (local instanceof net.Socket) await join(local, channel);
     else await splice(local, new ChannelStream(channel));
   } catch (error) {

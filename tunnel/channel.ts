@@ -92,11 +92,16 @@ export class Channel implements Sender {
     this.#onGone = listener;
   }
 
-  /** Of the answering end, before it writes: connected. */
-  accept(): void {
+  /**
+   * Of the answering end, before it writes: connected. `quietly` with the first byte, or whatever else leaves next (within a
+   * second there is a ping): a write less, for an asker that does not wait for it.
+   */
+  accept(quietly = false): void {
     if (this.#closed || this.#accepted) return;
     this.#accepted = true;
-    this.#owner.outbox.say(frame.accept, this.id);
+    const { outbox } = this.#owner;
+    if (quietly) outbox.sayWithNext(frame.accept, this.id);
+    else outbox.say(frame.accept, this.id);
   }
 
   /** Of the answering end, instead of `accept`. */

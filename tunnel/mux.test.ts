@@ -260,6 +260,23 @@ void test('an end follows the last byte, and a reset drops what waits', async ()
   );
 });
 
+void test('an answer that nobody waits for costs no write, and comes before the first byte', async () => {
+  const opened = Promise.withResolvers<Channel>();
+  await using peer = await start({ onOpen: opened.resolve });
+  const { near, far, hear } = peer;
+  say(far, frame.open, 1, {});
+  const channel = await opened.promise;
+  channel.accept(true);
+  await new Promise(setImmediate);
+  assert.equal(near.bytesWritten, 0);
+  channel.write(Buffer.from('x'));
+  const said = await hear(({ type }) => type === frame.data);
+  assert.deepEqual(
+    said.map(({ type }) => type),
+    [frame.accept, frame.data],
+  );
+});
+
 void test('a tunnel whose numbers run out ends as soon as nothing is open on it', async () => {
   await using peer = await start({ used: retireAfter - 1 });
   const { mux, failed } = peer;

@@ -63,7 +63,7 @@ export async function serveOutbound(
       const request = readOutbound(said);
       if ('connect' in request) {
         const { connect } = request;
-        void answerConnect(channel, connect, (signal) => dial(connect, signal));
+        void answerConnect(channel, connect, (signal) => dial(connect, signal), { quietly: true });
       } else if ('call' in request) void answerCall(channel, request.call, call);
       else void answerOpen(channel, request.open, request.body, open);
     },

@@ -1,7 +1,8 @@
 /**
- * What leaves: everything of one turn of the event loop in one write, the tunnel's own frames first, then the bytes of the
- * channels, taking turns. One write is under way at a time, so what is said next never waits behind more than one. Bytes
- * wait in their channel, where their writer feels it. Reading never waits for any of this.
+ * What leaves: the tunnel's own frames first, then the bytes of the channels, taking turns. What is said first in a turn of
+ * the event loop goes at once; what is said until that write is done (TLS says so in the next turn) goes with one other.
+ * One write is under way at a time, so nothing waits behind more than one. Bytes wait in their channel, where their writer
+ * feels it. Reading never waits for any of this.
  */
 import type { Duplex } from 'node:stream';
 import { frame, headerLength, maxData, writeHeader } from './frames.ts';
@@ -56,6 +57,11 @@ export class Outbox {
     this.#schedule();
   }
 
+  /** Goes before whatever leaves next, and causes no write: nobody waits for it. */
+  sayWithNext(type: FrameType, channel: number): void {
+    this.#controlLength = writeHeader(this.#roomFor(headerLength), this.#controlLength, type, channel, 0);
+  }
+
   credit(channel: number, bytes: number): void {
     const at = writeHeader(this.#roomFor(headerLength + 4), this.#controlLength, frame.credit, channel, 4);
     this.#controlLength = this.#control.writeUInt32BE(bytes, at);
@@ -102,7 +108,7 @@ export class Outbox {
   #schedule(): void {
     if (this.#scheduled || this.#writing) return;
     this.#scheduled = true;
-    setImmediate(this.#flush);
+    process.nextTick(this.#flush);
   }
 
   #flushNow(): void {

@@ -56,6 +56,7 @@ export class DialError extends Error {
  * when the far end has connected (rejects with DialError); the stream is destroyed with the same error.
  * A reset of the far connection destroys it with a DialError ECONNRESET, the end of the tunnel with one that says
  * `tunnelEnded`; destroying it resets the far connection; end() is a half-close. Join it to a socket with `splice`.
+ * Outbound, where bytes need not wait for it, `established` may settle as late as the first byte or the next ping.
  * Nobody has to listen for its errors or wait for `established`; who wants to wait asks for it before `splice`.
  */
 export interface TunnelStream extends Duplex {

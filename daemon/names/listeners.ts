@@ -27,6 +27,9 @@ export interface ListenerState {
   problem?: string;
 }
 
+/** The other end is on this machine: it does not vanish without a word. */
+const localOptions = { ...socketOptions, keepAlive: false };
+
 interface Listener {
   server: Server | undefined;
   state: ListenerState;
@@ -103,7 +106,7 @@ export class Listeners {
   }
 
   async #listen(address: string, port: number, listener: Listener): Promise<Server> {
-    const server = createServer(socketOptions, (socket) => this.#carry(socket, listener));
+    const server = createServer(localOptions, (socket) => this.#carry(socket, listener));
     server.listen({ host: address, port, exclusive: true, backlog: 511 });
     await once(server, 'listening');
     server.on('error', () => undefined); // out of descriptors for one accept: the port stays
