@@ -144,4 +144,12 @@ void test('what dotenv does with each kind of file that ours refuses', () => {
     assert.deepEqual({ ...dotenv(text) }, variables, text);
     assert.notEqual(parseEnvironmentFile(text, { file: 'azds-local.env' }).problems.length, 0, text);
   }
+  assert.deepEqual({ ...dotenv('A=x\0y') }, { A: 'x\0y' });
+  assert.equal(parseEnvironmentFile('A=x\0y', { file: 'azds-local.env' }).problems.length, 1);
+});
+
+void test('what Unicode calls a line end ends a comment for dotenv, and nothing for us', () => {
+  const text = '# c\u2028A=1';
+  assert.deepEqual({ ...dotenv(text) }, { A: '1' });
+  assert.deepEqual(parseEnvironmentFile(text, { file: 'azds-local.env' }).file.entries, []);
 });

@@ -172,7 +172,8 @@ for (const dialect of ['azds', 'bridge'] as const) {
 
 void test('YAML that nests without end, and aliases that grow', () => {
   for (const text of ['['.repeat(20_000), '{a: '.repeat(20_000), '- '.repeat(20_000), '? '.repeat(20_000)]) {
-    assert.notEqual(parseEnvironmentFile(text, { file: 'x.yaml' }).problems.length, 0);
+    const { problems } = parseEnvironmentFile(text, { file: 'x.yaml' });
+    assert.ok(problems.some(({ message }) => message === 'This is not YAML: it is nested too deep'));
   }
   const layers = Array.from({ length: 40 }, (_, n) => `a${n + 1}: &a${n + 1} [*a${n},*a${n},*a${n},*a${n}]`);
   const bomb = ['version: 0.1', 'a0: &a0 [x,x]', ...layers, 'env: *a40'].join('\n');

@@ -74,7 +74,7 @@ void test('volumes: exact before pattern, in any case, and the old name of the t
 });
 
 void test('entries become variables; a missing optional token leaves its entry out', () => {
-  const file = read('A=${volumes.x}/y\nB=${services.a}:${services.b?}\nC=${services.c}\nD=1\nD=2\nE=');
+  const file = read('A=${volumes.x}/y\nB=early\nB=${services.a}:${services.b?}\nC=${services.c}\nD=1\nD=2\nE=');
   const address = new Map([['a', '127.66.0.1']]);
   const resolved = resolveEntries(file, {
     volume: () => '/tmp/x',
@@ -85,7 +85,7 @@ void test('entries become variables; a missing optional token leaves its entry o
   assert.deepEqual(resolved.leftOut, ['B', 'C']);
   assert.deepEqual(
     resolved.missing.map(({ line, column, message }) => [line, column, message]),
-    [[3, 3, "There is no Service c in the workload's namespace"]],
+    [[4, 3, "There is no Service c in the workload's namespace"]],
   );
 });
 
