@@ -70,8 +70,9 @@ void suite('the command', { timeout: 600_000 }, () => {
     for (const [name, value] of Object.entries(pod))
       if (!machines.has(name) && !/_(SERVICE|PORT)(_|$)/.test(name)) assert.equal(own[name], value, name);
     assert.equal(own['HOME'], dev.machine.home, 'what belongs to the machine stays');
-    for (const service of ['POSTGRES', 'REDIS', 'CATALOG', 'KUBERNETES'])
+    for (const service of ['POSTGRES', 'REDIS', 'CATALOG'])
       assert.match(own[`${service}_SERVICE_HOST`] ?? '', /^127\.66\./, service);
+    assert.equal(own['KUBERNETES_SERVICE_HOST'], 'kubernetes.default.svc', 'a name of its certificate');
   });
 
   test('the end of the COMMAND is the end of the connection, and its exit status ours', async () => {
