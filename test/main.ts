@@ -69,7 +69,8 @@ async function e2e(): Promise<boolean> {
 
 await ensurePackages(report, interrupted.signal);
 const outcomes: boolean[] = [];
-if (part === 'all' || part === 'check') outcomes.push(await run('check', ['setup/check.ts']));
+if (part === 'all' || part === 'check')
+  outcomes.push(await run('check', ['setup/check.ts']), await run('supply chain', ['setup/supply-chain.ts']));
 if (part === 'all' || part === 'unit') outcomes.push(await unit());
 if (part === 'all' || part === 'e2e') outcomes.push(await e2e());
 process.exitCode = outcomes.every(Boolean) ? 0 : 1;
