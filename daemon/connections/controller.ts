@@ -16,9 +16,12 @@ import { imageVariables } from '../environment/image.ts';
 import {
   externalsOf,
   namespacesOf,
+  placementsOf,
   resolveEnvironmentFile,
   savedEnvironmentFile,
+  type Placement,
 } from '../environment/environment-file.ts';
+import { matchVolumes } from '../../env-parser/references.ts';
 import type { EnvironmentFile } from '../../env-parser/environment-file.ts';
 import type { ProcessFacts } from '../environment/process.ts';
 import { inspectPod } from '../fidelity/inspect-pod.ts';
@@ -76,6 +79,9 @@ export class ConnectionController {
   private names: NamesAttachment | undefined;
   private namesMode: 'hosts' | 'env' | undefined;
   private readonly files: ConnectionFiles | undefined;
+  /** What the environment file wants elsewhere, as far as it is there. */
+  private readonly placed: Placement[] = [];
+  private placing: Promise<void> = Promise.resolve();
   /** Asked for once: in a container without `cat` there is nothing to read. */
   private facts: Promise<ProcessFacts | undefined> | undefined;
   private proof: Connection['proof'];
@@ -156,7 +162,7 @@ export class ConnectionController {
       },
       onTunnels: (tunnels, { pod }) => {
         this.tunnels = tunnels;
-        this.files?.start(tunnels.outbound, pod);
+        this.startFiles(tunnels, pod);
       },
       // Afterwards nobody has what only the originals had.
       beforeStop: () => this.awaitFiles(quiet, signal, 'original'),
@@ -224,7 +230,7 @@ export class ConnectionController {
       server,
       inPlace,
       files,
-      file: resolveEnvironmentFile(this.environmentFile, { services, namespace, files, placed: [], inPlace }),
+      file: resolveEnvironmentFile(this.environmentFile, { services, namespace, files, placed: this.placed, inPlace }),
       timeZone: Intl.DateTimeFormat().resolvedOptions().timeZone,
     });
   }
@@ -454,14 +460,50 @@ export class ConnectionController {
     });
   }
 
+  private startFiles(tunnels: Tunnels, pod: string): void {
+    this.files?.start(tunnels.outbound, pod);
+    this.placing = this.placing.then(() => this.placeFiles(this.ending.signal)).catch(() => undefined);
+  }
+
+  /** Puts volumes where the environment file wants them. What cannot be is told, and its variables hold the copy's path. */
+  private async placeFiles(signal: AbortSignal): Promise<void> {
+    const { files, environmentFile } = this;
+    if (files === undefined || environmentFile === undefined) return;
+    const problems: string[] = [];
+    for (const placement of placementsOf(environmentFile)) {
+      const { token, to } = placement;
+      if (this.placed.some((each) => each.token === token && each.to === to)) continue;
+      await files.settled(signal);
+      const mounts = files.snapshot()?.mounts ?? [];
+      const volumes = mounts.map(({ volume }) => volume);
+      const [volume] = matchVolumes(token.name, volumes);
+      // The real path in the pod is for a command with private files; who runs without is told with the variable.
+      if (volume === undefined || mounts.some((mount) => mount.volume === volume && mount.mountPath === to)) continue;
+      // A pattern stands for several files: the volume that has them.
+      const path = token.path?.includes('*') === true ? undefined : token.path;
+      try {
+        await files.download({ volume, ...(path === undefined ? {} : { path }), to }, signal);
+        this.placed.push(placement);
+      } catch (error) {
+        problems.push(BowlineError.from(error).message);
+      }
+    }
+    if (problems.length > 0 && !signal.aborted)
+      this.warn(() => undefined, { code: 'VOLUME_NOT_PLACED', message: problems.join(' ') });
+  }
+
   /** Bounded: what takes longer follows, and is said. */
   private async awaitFiles(onProgress: OnProgress, signal: AbortSignal, from?: 'original'): Promise<void> {
     const { files } = this;
     if (files === undefined) return;
     const { timeoutSeconds } = this.session.request;
     const enough = AbortSignal.timeout(timeoutSeconds * 1000);
-    await files.settled(AbortSignal.any([signal, enough]), from).catch(() => undefined);
+    const limit = AbortSignal.any([signal, enough]);
+    await files.settled(limit, from).catch(() => undefined);
+    if (from === undefined && !limit.aborted) await this.placing;
     signal.throwIfAborted();
+    const unplaced = this.session.warnings.find(({ code }) => code === 'VOLUME_NOT_PLACED');
+    if (unplaced !== undefined) onProgress({ type: 'warning', ...unplaced });
     const late = (files.snapshot()?.mounts ?? []).filter(({ state }) => state === 'waiting' || state === 'downloading');
     if (!enough.aborted || late.length === 0) return;
     this.warn(onProgress, {
@@ -605,7 +647,7 @@ export class ConnectionController {
         opened = await reachAgent(cluster, this.session, this.agent.pod, accept, { timeout: 3000, signal });
         await opened.outbound.call('resume', {}, signal);
         this.tunnels = opened;
-        this.files?.start(opened.outbound, this.agent.pod);
+        this.startFiles(opened, this.agent.pod);
         if (this.names === undefined) await this.attachNames(() => undefined, signal);
         await this.prove(opened, 15_000, signal);
         return opened;
