@@ -1,0 +1,218 @@
+/**
+ * Several people and one workload: who has it is said, exactly one gets it, and the others can wait or take it over.
+ * `BOWLINE_RACE_ROUNDS=100` races longer.
+ */
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { after, before as beforeAll, suite, test } from 'node:test';
+import { BowlineError } from '../../api/errors.ts';
+import type { Connection, Redirect } from '../../api/schema.ts';
+import { leases } from '../../daemon/cluster/resources.ts';
+import type { TestNamespace } from '../cluster/namespace.ts';
+import {
+  ask,
+  assertAsBefore,
+  assertNoSession,
+  before,
+  container,
+  deploy,
+  fails,
+  podSpec,
+  service,
+  startDaemon,
+  startProgram,
+  stateFolder,
+  testCluster,
+  workload,
+  type TestDaemon,
+} from './redirect-testbed.ts';
+
+let ann: TestDaemon;
+let bob: TestDaemon;
+
+beforeAll(async () => {
+  const test = await testCluster();
+  ann = await startDaemon(test, { identity: { user: 'ann', host: 'desk' } });
+  bob = await startDaemon(test, { identity: { user: 'bob', host: 'laptop' } });
+});
+after(async () => {
+  await ann[Symbol.asyncDispose]();
+  await bob[Symbol.asyncDispose]();
+});
+
+const never = new AbortController().signal;
+const rounds = Number(process.env['BOWLINE_RACE_ROUNDS'] ?? 5);
+
+const deployWeb = (): Promise<TestNamespace> =>
+  deploy(ann, {
+    objects: [
+      workload('Deployment', 'web', podSpec([container(ann.test)])),
+      service('web', 'web', [{ name: 'http', port: 80, targetPort: 'http' }]),
+    ],
+    ready: ['deploy/web'],
+    urls: ['web'],
+  });
+
+const redirects = (of: TestDaemon, namespace: TestNamespace): Promise<Redirect[]> =>
+  of.manager.redirects({ kubeconfig: of.test.kubeconfig, namespace: namespace.name, allNamespaces: false }, never);
+
+/** Until a connection has ended, with what it was at last. */
+async function ended(of: TestDaemon, name: string): Promise<Connection> {
+  const { promise, resolve } = Promise.withResolvers<Connection>();
+  const unsubscribe = of.manager.onChange(({ connection, removed }) => {
+    if (removed === name && connection !== undefined) resolve(connection);
+  });
+  const late = AbortSignal.timeout(30_000);
+  try {
+    return await Promise.race([
+      promise,
+      once(late, 'abort').then(() => assert.fail(`${name} did not end: ${JSON.stringify(of.manager.list())}`)),
+    ]);
+  } finally {
+    unsubscribe();
+  }
+}
+
+void suite('one workload and several people', { timeout: 600_000 }, () => {
+  void test('everybody sees who has it; a second one is refused with all of that, or waits', async () => {
+    await using namespace = await deployWeb();
+    await using program = await startProgram();
+    const was = await before(namespace);
+    const request = { namespace: namespace.name, target: 'deploy/web', ports: [{ local: program.port, remote: 8080 }] };
+    const connection = await ann.connect(request);
+    const [seen, ...others] = await redirects(bob, namespace);
+    assert.deepEqual(others, []);
+    assert.deepEqual(
+      [seen?.user, seen?.host, seen?.machine, seen?.workload, seen?.session, seen?.connection, seen?.lapseSeconds],
+      ['ann', 'desk', 'there', { kind: 'Deployment', name: 'web' }, connection.id, undefined, 60],
+    );
+    const [own] = await redirects(ann, namespace);
+    assert.equal(own?.connection, connection.name);
+
+    const refused = await fails(
+      bob.connect(request),
+      'ALREADY_REDIRECTED',
+      /^deployment\/web in namespace \S+ is already redirected by ann@desk since 2\S+ \(Bowline \d\S+\), whose machine was there \d+ s ago\.$/,
+      /--wait.+--take-over.+bowline restore/,
+    );
+    assert.equal((refused.details?.['holder'] as Redirect).user, 'ann');
+    await fails(bob.connect({ ...request, waitSeconds: 1 }), 'WAIT_TIMEOUT', /ann@desk/, /--wait-timeout/);
+    const cancelled = new AbortController();
+    await fails(
+      bob.connect({ ...request, waitSeconds: 60 }, cancelled.signal, (step) => step === 'wait' && cancelled.abort()),
+      'CANCELLED',
+      /nothing was changed/,
+      /^/,
+    );
+
+    let free: Promise<unknown> | undefined;
+    const waiting = await bob.connect({ ...request, waitSeconds: 60 }, never, (step) => {
+      if (step === 'wait') free ??= ann.disconnect(connection.name);
+    });
+    await free;
+    assert.equal((await ask(bob, namespace, 'web')).by, 'machine');
+    await bob.disconnect(waiting.name);
+    await assertNoSession(namespace);
+    await assertAsBefore(namespace, was);
+  });
+
+  void test('a Service that another workload of somebody else redirects is refused with its holder', async () => {
+    const twin = workload('Deployment', 'twin', podSpec([container(ann.test)]), {
+      selector: { matchLabels: { twin: 'yes' } },
+      template: { metadata: { labels: { app: 'web', twin: 'yes' } }, spec: podSpec([container(ann.test)]) },
+    });
+    await using namespace = await deployWeb();
+    await namespace.apply([twin]);
+    await namespace.rollout('deploy/twin');
+    const connection = await ann.connect({ namespace: namespace.name, target: 'deploy/web' });
+    await fails(
+      bob.connect({ namespace: namespace.name, target: 'deploy/twin' }),
+      'ALREADY_REDIRECTED',
+      /^Service web .+ is already redirected by ann@desk .+, with deployment\/web\.$/,
+    );
+    await ann.disconnect(connection.name);
+  });
+
+  void test('taken over: the loser knows at once by whom, and lets go of nothing that is the winner’s', async () => {
+    await using namespace = await deployWeb();
+    await using annsProgram = await startProgram();
+    await using bobsProgram = await startProgram();
+    const was = await before(namespace);
+    const request = (program: { port: number }) => ({
+      namespace: namespace.name,
+      target: 'deploy/web',
+      ports: [{ local: program.port, remote: 8080 }],
+    });
+    const lost = await ann.connect({ ...request(annsProgram), stopOriginal: true, withoutKeeper: true });
+    const end = ended(ann, lost.name);
+    const won = await bob.connect({
+      ...request(bobsProgram),
+      stopOriginal: true,
+      withoutKeeper: true,
+      takeOver: true,
+    });
+    const { state, error } = await end;
+    assert.deepEqual([state, error?.code, error?.category], ['failed', 'TAKEN_OVER', 'conflict']);
+    assert.match(error?.message ?? '', /taken over by bob@laptop\.$/);
+    assert.equal((await ask(bob, namespace, 'web')).by, 'machine');
+    assert.deepEqual(annsProgram.requests, []);
+    assert.ok(bobsProgram.requests.length > 0);
+    assert.equal((await namespace.get<{ spec: { replicas: number } }>('deploy/web')).spec.replicas, 0);
+    assert.equal(won.originals?.replicas, 1, 'the count that was there before the first of them');
+    await bob.disconnect(won.name);
+    await assertNoSession(namespace);
+    await assertAsBefore(namespace, was, { names: /^(Pod\/web-|EndpointSlice\/|Endpoints\/)/ });
+  });
+
+  void test('taken over from a machine that is gone, and when that one comes back it takes nothing', async () => {
+    await using namespace = await deployWeb();
+    await using program = await startProgram();
+    await using folder = await stateFolder();
+    const was = await before(namespace);
+    const request = { namespace: namespace.name, target: 'deploy/web', ports: [{ local: program.port, remote: 8080 }] };
+    const identity = { user: 'cyd', host: 'train' };
+    const gone = await startDaemon(ann.test, { identity, stateFolder: folder.path });
+    const lost = await gone.connect(request);
+    await gone.crash();
+    const won = await bob.connect({ ...request, takeOver: true });
+    await using back = await startDaemon(ann.test, { identity, stateFolder: folder.path });
+    const end = ended(back, lost.name);
+    await back.manager.resume(never);
+    assert.match((await end).error?.message ?? '', /already redirected by bob@laptop/);
+    assert.equal((await ask(bob, namespace, 'web')).by, 'machine');
+    await bob.disconnect(won.name);
+    await assertNoSession(namespace);
+    await assertAsBefore(namespace, was);
+  });
+
+  void test(`a race is won by exactly one, ${rounds} times`, async () => {
+    await using namespace = await deployWeb();
+    await using program = await startProgram();
+    const was = await before(namespace);
+    const request = {
+      namespace: namespace.name,
+      target: 'deploy/web',
+      ports: [{ local: program.port, remote: 8080 }],
+      drainSeconds: 0,
+    };
+    for (let round = 0; round < rounds; round++) {
+      const racers = [ann, bob];
+      const outcomes = await Promise.allSettled(racers.map((racer) => racer.connect(request)));
+      const winners = outcomes.flatMap((outcome, index) => (outcome.status === 'fulfilled' ? [racers[index]!] : []));
+      const reasons = outcomes.flatMap((outcome) =>
+        outcome.status === 'rejected' ? [BowlineError.from(outcome.reason)] : [],
+      );
+      assert.deepEqual(
+        [winners.length, reasons.map(({ code }) => code)],
+        [1, ['ALREADY_REDIRECTED']],
+        `round ${round}: ${reasons.map(({ message }) => message).join('; ')}`,
+      );
+      assert.equal((await ask(ann, namespace, 'web')).by, 'machine', `round ${round}`);
+      const held = await ann.cluster.list(leases, { namespace: namespace.name });
+      assert.equal(held.length, 1, `round ${round}: one Lease`);
+      await winners[0]!.disconnect(`${namespace.name}/web`);
+      await assertNoSession(namespace);
+    }
+    await assertAsBefore(namespace, was);
+  });
+});
