@@ -62,6 +62,7 @@ export const errorCodes = {
   AGENT_TIMEOUT: 'cluster',
   PIPE_FAILED: 'cluster',
   PROOF_FAILED: 'cluster',
+  KEEPER_MISSING: 'cluster',
   // conflict
   ALREADY_REDIRECTED: 'conflict',
   TAKEN_OVER: 'conflict',

@@ -158,6 +158,8 @@ export const Connection = z.object({
   agent: optional(z.object({ pod: text, node: optional(text), image: text })),
   pipe: optional(z.enum(['pods/proxy', 'port-forward'])),
   roundTripMs: optional(z.number()),
+  /** Who puts everything back when this machine is gone: a keeper of the namespace or of the cluster that watches this session. */
+  keeper: optional(z.enum(['namespace', 'cluster'])),
   originals: optional(z.object({ replicas: z.number(), stopped: z.boolean() })),
   /** The last proof that a request through the Service arrives here. */
   proof: optional(z.object({ at: text, services: z.array(text) })),
@@ -250,6 +252,22 @@ export const Redirect = z.object({
   connection: optional(text),
 });
 export type Redirect = z.infer<typeof Redirect>;
+
+export const KeeperRequest = z.object({
+  kubeconfig: optional(text),
+  context: optional(text),
+  namespace: optional(text),
+});
+export type KeeperRequest = z.infer<typeof KeeperRequest>;
+
+export const KeeperStatus = z.object({
+  namespace: text,
+  /** The keeper that answered; absent when none did in time. */
+  keeper: optional(z.enum(['namespace', 'cluster'])),
+  /** Milliseconds until it did. */
+  afterMs: optional(z.number()),
+});
+export type KeeperStatus = z.infer<typeof KeeperStatus>;
 
 /** file: the environment file; service: generated from the Services; container: its own; machine: added for this machine. */
 export const Origin = z.enum(['file', 'service', 'container', 'machine']);

@@ -409,7 +409,8 @@ void test('env --watch keeps a file for its user only while the connection lasts
 void test('the environment file of the folder is read and checked before anything is touched', async () => {
   await home.startFake();
   const folder = await mkdtemp(`${home.env['HOME']}/project-`);
-  const connect = (...args: string[]): Run['ended'] => start(['connect', 'api', '--drain', '0', ...args], {}, folder).ended;
+  const connect = (...args: string[]): Run['ended'] =>
+    start(['connect', 'api', '--drain', '0', ...args], {}, folder).ended;
   await writeFile(`${folder}/azds-local.env`, 'FINE=1\nPASSWORD="s3cret\nX=${nothing.y}\n');
   const bad = await connect();
   assert.equal(bad.status, 2);

@@ -17,6 +17,7 @@ const commands: Record<string, () => Promise<MakeCommand>> = {
   env: async () => (await import('./commands/env.ts')).envCommand,
   disconnect: async () => (await import('./commands/disconnect.ts')).disconnectCommand,
   restore: async () => (await import('./commands/restore.ts')).restoreCommand,
+  keeper: async () => (await import('./commands/keeper.ts')).keeperCommand,
   logs: async () => (await import('./commands/logs.ts')).logsCommand,
   doctor: async () => (await import('./commands/doctor.ts')).doctorCommand,
   diagnostics: async () => (await import('./commands/diagnostics.ts')).diagnosticsCommand,

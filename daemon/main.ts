@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { BowlineError, exitStatus } from '../api/errors.ts';
 import { pathsOf, platformFacts } from '../api/paths.ts';
 import { bundleAgent } from '../agent-image/bundle.ts';
+import { bundleKeeper } from '../keeper/bundle.ts';
 import { connectHelper } from '../helper/client.ts';
 import { openCluster } from './cluster/open.ts';
 import type { PipeKind } from './cluster/pipe.ts';
@@ -72,7 +73,17 @@ const openParts: DaemonOptions['openParts'] = async ({ paths, log, signal }) => 
     log,
   );
   const manager = await startConnections(
-    { openCluster: open, store, names, volumes, code: once(bundleAgent), defaultImage, identity, log },
+    {
+      openCluster: open,
+      store,
+      names,
+      volumes,
+      code: once(bundleAgent),
+      keeperCode: once(bundleKeeper),
+      defaultImage,
+      identity,
+      log,
+    },
     signal,
   );
   const kept = undo.move();

@@ -34,6 +34,11 @@ const rules: Record<string, Rule> = {
     packages: ['esbuild', 'tar'],
     why: 'runs in the cluster from one file; esbuild only makes that file',
   },
+  keeper: {
+    folders: ['api/errors', 'agent-image/bundle', 'daemon/cluster', 'daemon/log', 'daemon/redirect'],
+    packages: ['@kubernetes/client-node'],
+    why: 'restores in the cluster what the daemon would: with the same code, and with nothing of connections, names or machine',
+  },
   helper: {
     folders: ['api/errors'],
     packages: ['esbuild'],
@@ -60,8 +65,8 @@ const rules: Record<string, Rule> = {
     why: 'object types only',
   },
   daemon: {
-    folders: ['api', 'tunnel', 'helper', 'agent-image', 'env-parser'],
-    packages: ['zod', 'pino', '@peculiar/x509', 'reflect-metadata', 'tar', '@kubernetes/client-node'],
+    folders: ['api', 'tunnel', 'helper', 'agent-image', 'env-parser', 'keeper/bundle', 'keeper/contract'],
+    packages: ['zod', 'pino', 'yaml', '@peculiar/x509', 'reflect-metadata', 'tar', '@kubernetes/client-node'],
     why: 'owner of all connections; client-node for object types only',
   },
 };
@@ -69,7 +74,7 @@ const rules: Record<string, Rule> = {
 /** Only here may client-node be imported as more than types; nowhere at all, in fact, see docs/decisions/. */
 const typesOnly = new Set(['@kubernetes/client-node']);
 
-const product = ['api', 'agent-image', 'cli', 'daemon', 'env-parser', 'helper', 'tunnel'];
+const product = ['api', 'agent-image', 'cli', 'daemon', 'env-parser', 'helper', 'keeper', 'tunnel'];
 
 function sources(folder: string): string[] {
   return readdirSync(join(root, folder), { recursive: true, withFileTypes: true })

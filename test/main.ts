@@ -37,7 +37,7 @@ async function run(what: string, args: string[], environment: Record<string, str
 const reporter = ['--test-reporter=spec', '--test-reporter-destination=stdout'];
 
 async function unit(): Promise<boolean> {
-  const found = globSync('{api,agent-image,bench,cli,daemon,env-parser,helper,setup,tunnel}/**/*.test.ts', {
+  const found = globSync('{api,agent-image,bench,cli,daemon,env-parser,helper,keeper,setup,tunnel}/**/*.test.ts', {
     cwd: root,
   });
   return run(`unit tests (${found.length} files)`, [

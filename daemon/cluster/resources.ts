@@ -9,8 +9,11 @@ import type {
   V1Namespace,
   V1Pod,
   V1ReplicaSet,
+  V1Role,
+  V1RoleBinding,
   V1Secret,
   V1Service,
+  V1ServiceAccount,
   V1StatefulSet,
   V1EndpointSlice,
   V1HorizontalPodAutoscaler,
@@ -62,6 +65,9 @@ export const horizontalPodAutoscalers = resource<V1HorizontalPodAutoscaler>(
   'horizontalpodautoscalers',
   'HorizontalPodAutoscaler',
 );
+export const serviceAccounts = resource<V1ServiceAccount>('', 'v1', 'serviceaccounts', 'ServiceAccount');
+export const roles = resource<V1Role>('rbac.authorization.k8s.io', 'v1', 'roles', 'Role');
+export const roleBindings = resource<V1RoleBinding>('rbac.authorization.k8s.io', 'v1', 'rolebindings', 'RoleBinding');
 export const persistentVolumeClaims = resource<V1PersistentVolumeClaim>(
   '',
   'v1',

@@ -31,6 +31,7 @@ import { agentRunning, type RunningAgent } from '../redirect/agent-wait.ts';
 import { proveRedirect } from '../redirect/proof.ts';
 import { releaseSession } from '../redirect/release.ts';
 import { findWorkload, type Workload } from '../redirect/workload.ts';
+import type { KeeperCode } from '../redirect/keeper-objects.ts';
 import type { AgentCode } from '../redirect/session-objects.ts';
 import { ConnectionFiles } from '../volumes/connection-files.ts';
 import type { VolumeRegistry } from '../volumes/registry.ts';
@@ -51,6 +52,7 @@ export interface ControllerOptions {
   names: NamesManager;
   volumes: VolumeRegistry;
   code: AgentCode;
+  keeperCode: () => Promise<KeeperCode>;
   log: Log;
   /** The same connection for a new session, after the former one lapsed. */
   prepareAnew: (session: Session, signal: AbortSignal) => Promise<Prepared>;
@@ -75,6 +77,7 @@ export class ConnectionController {
   private reason: string | undefined;
   private since = new Date().toISOString();
   private agent: RunningAgent | undefined;
+  private keeper: Connection['keeper'];
   private tunnels: Tunnels | undefined;
   private names: NamesAttachment | undefined;
   private namesMode: 'hosts' | 'env' | undefined;
@@ -123,7 +126,7 @@ export class ConnectionController {
     this.changed('connecting');
     try {
       const stop = AbortSignal.any([signal, this.ending.signal, this.loss.signal]);
-      await this.establish(prepared, onStep, stop);
+      await this.establish(prepared, onProgress, onStep, stop);
       onStep('names', 'making the services answer by their names');
       await this.attachNames(onProgress, stop);
       await this.save('connected');
@@ -147,11 +150,13 @@ export class ConnectionController {
   /** Makes the session in the cluster and proves it. What it throws leaves things to release. */
   private async establish(
     prepared: Prepared,
+    onProgress: OnProgress,
     onStep: (step: string, message: string) => void,
     signal: AbortSignal,
   ): Promise<void> {
     const establishing = establish(this.options.cluster, prepared, {
       code: this.options.code,
+      keeperCode: this.options.keeperCode,
       accept: this.accept.bind(this),
       onStep,
       onLease: async (leaseUid) => {
@@ -166,6 +171,7 @@ export class ConnectionController {
       },
       // Afterwards nobody has what only the originals had.
       beforeStop: () => this.awaitFiles(quiet, signal, 'original'),
+      onWarning: (warning) => this.warn(onProgress, warning),
       signal,
     });
     this.establishing = establishing.catch(() => undefined);
@@ -183,7 +189,11 @@ export class ConnectionController {
       silent: () => Date.now() - this.renewedAt,
       onRenewed: () => (this.renewedAt = Date.now()),
       onLoss: (error) => this.lose(error),
-      onKeeper: () => undefined,
+      onKeeper: (keeper) => {
+        if (this.keeper === keeper || (keeper !== 'namespace' && keeper !== 'cluster')) return;
+        this.keeper = keeper;
+        this.changed('keeper');
+      },
     });
     const proveNow = (): void => {
       if (this.state === 'connected') this.proveNow();
@@ -340,6 +350,7 @@ export class ConnectionController {
       agent: this.agent && { pod: this.agent.pod, node: this.agent.node, image: this.agent.image },
       pipe: this.tunnels?.kind,
       roundTripMs: roundTrip === undefined || Number.isNaN(roundTrip) ? undefined : roundTrip,
+      keeper: this.keeper,
       originals: session.originals,
       proof: this.proof,
       namesMode: this.namesMode,
@@ -563,12 +574,13 @@ export class ConnectionController {
         await releaseSession(cluster, { ...left, onStep: quiet });
         const prepared = await this.options.prepareAnew(this.session, end);
         this.session = prepared.session;
+        this.keeper = undefined;
         this.facts = Promise.resolve(prepared.facts);
         this.loss = new AbortController();
         await this.save('connecting');
         await this.files?.belongTo(this.session.id);
         await store.remove(id);
-        await this.establish(prepared, quiet, AbortSignal.any([end, this.loss.signal]));
+        await this.establish(prepared, quiet, quiet, AbortSignal.any([end, this.loss.signal]));
         if (this.names === undefined) await this.attachNames(quiet, end);
         await this.save('connected');
         this.setState('connected');

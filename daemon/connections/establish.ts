@@ -2,11 +2,13 @@
  * Makes a connection, step by step: records first, then the agent, then the tunnels, then the redirect, then the proof.
  * Undoing is not here: whatever step fails, `releaseSession` puts back what the cluster remembers.
  */
+import type { Warning } from '../../api/schema.ts';
 import type { OpenInboundOptions } from '../../tunnel/inbound.ts';
 import type { CallOptions, Cluster } from '../cluster/cluster.ts';
 import { agentRunning, type RunningAgent } from '../redirect/agent-wait.ts';
 import { proveRedirect } from '../redirect/proof.ts';
 import { createLease, leaseObject, renewLease } from '../redirect/lease.ts';
+import type { KeeperCode } from '../redirect/keeper-objects.ts';
 import { originalsSelector } from '../redirect/routes.ts';
 import {
   agentReplicaSet,
@@ -21,11 +23,13 @@ import {
 import { redirectService } from '../redirect/services.ts';
 import { stopOriginals } from '../redirect/stop-original.ts';
 import type { Prepared } from './prepare.ts';
+import { confirmKeeper, provideKeeper } from './keeper.ts';
 import { reachAgent } from './reach.ts';
 import type { Tunnels } from './tunnels.ts';
 
 export interface EstablishOptions {
   code: AgentCode;
+  keeperCode: () => Promise<KeeperCode>;
   accept: OpenInboundOptions['accept'];
   onStep: (step: string, message: string) => void;
   /** Called once the Lease exists: from here on there is something to release. */
@@ -34,6 +38,7 @@ export interface EstablishOptions {
   onTunnels: (tunnels: Tunnels, agent: RunningAgent) => void;
   /** Waits, bounded, for what must be had of the originals. */
   beforeStop: () => Promise<void>;
+  onWarning: (warning: Warning) => void;
   signal: AbortSignal;
 }
 
@@ -103,10 +108,13 @@ export async function establish(cluster: Cluster, prepared: Prepared, options: E
   const tunnels = await reachAgent(cluster, session, running.pod, options.accept, { timeout: 15_000, signal });
   options.onTunnels(tunnels, running);
   const redirected = routes?.services ?? [];
+  // Not after somebody took the workload over: he has put the Services back already.
+  const held = { name: session.leaseName, namespace, uid: owner.uid, holder: session.holder };
+  const lease = await renewLease(cluster, held, call);
+  const keeper = workload === undefined ? undefined : provideKeeper(cluster, prepared, lease, owner, options);
+  await keeper?.known;
   if (redirected.length > 0) {
     onStep('redirect', `redirecting ${redirected.map(({ service }) => service.metadata?.name).join(', ')}`);
-    // Not after somebody took the workload over: he has put the Services back already.
-    await renewLease(cluster, { name: session.leaseName, namespace, uid: owner.uid, holder: session.holder }, call);
     for (const { service } of redirected) {
       signal.throwIfAborted();
       await redirectService(cluster, service, id, call);
@@ -123,8 +131,10 @@ export async function establish(cluster: Cluster, prepared: Prepared, options: E
   });
   if (request.stopOriginal && workload !== undefined) {
     await options.beforeStop();
+    if (!request.withoutKeeper) await confirmKeeper(cluster, session, { timeout, signal, onStep });
     onStep('stop', `stopping the originals (${workload.replicas} ${workload.replicas === 1 ? 'replica' : 'replicas'})`);
     await stopOriginals(cluster, workload, session.leaseName, record, { owner, patience: timeout, signal });
   }
+  await keeper?.made;
   return { agent: running, proved, stopped: request.stopOriginal };
 }

@@ -3,6 +3,8 @@ import type {
   Connection,
   ConnectRequest,
   Environment,
+  KeeperRequest,
+  KeeperStatus,
   Plan,
   PodInspection,
   Progress,
@@ -32,6 +34,9 @@ export interface ConnectionManager extends AsyncDisposable {
   planRestore(request: RestoreRequest, signal: AbortSignal): Promise<Plan>;
   /** Puts back what sessions without a daemon left in the cluster; answers what was restored. */
   restore(request: RestoreRequest, onProgress: OnProgress, signal: AbortSignal): Promise<string[]>;
+  keeperStatus(request: KeeperRequest, signal: AbortSignal): Promise<KeeperStatus>;
+  /** YAML of a keeper for the whole cluster. */
+  keeperManifest(options: { namespace: string; image?: string | undefined }): Promise<string>;
   /** Takes up the connections of the saved state, after a restart of the daemon. */
   resume(signal: AbortSignal): Promise<void>;
 }

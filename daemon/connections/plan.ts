@@ -1,5 +1,6 @@
 /** What `connect --dry-run` prints: every object and patch that `establish` would send, in its order. */
 import type { Plan } from '../../api/schema.ts';
+import { keeperAccount, keeperObjects, type KeeperCode } from '../redirect/keeper-objects.ts';
 import { leaseObject } from '../redirect/lease.ts';
 import { originalsSelector } from '../redirect/routes.ts';
 import { redirectPatch } from '../redirect/services.ts';
@@ -13,11 +14,8 @@ import {
 import { describe } from '../redirect/workload.ts';
 import type { Prepared } from './prepare.ts';
 
-export function planOf(
-  { session, record, workload, routes, template, agent }: Prepared,
-  code: AgentCode,
-  namesMode: 'hosts' | 'env',
-): Plan {
+export function planOf(prepared: Prepared, code: AgentCode, keeperCode: KeeperCode, namesMode: 'hosts' | 'env'): Plan {
+  const { session, record, workload, routes, template, agent } = prepared;
   const { id, namespace } = session;
   const secret = sessionSecret(id, namespace, session.credentials, agent);
   const masked = {
@@ -51,6 +49,20 @@ export function planOf(
     create(masked, 'certificates and settings of this session'),
     create(agentReplicaSet(id, namespace, template), 'the agent: the pod template with one container swapped'),
   );
+  if (workload !== undefined && prepared.mayMakeKeeper) {
+    const {
+      access,
+      code: keeper,
+      deployment,
+    } = keeperObjects({
+      namespace,
+      scope: 'namespace',
+      image: session.image.name,
+      code: { ...keeperCode, code: `(${keeperCode.code.length} bytes)` },
+    });
+    const why = 'the keeper, unless one of the cluster or of another session is there';
+    for (const object of [keeperAccount(namespace), ...access, keeper, deployment]) actions.push(create(object, why));
+  }
   for (const { service } of routes?.services ?? []) {
     actions.push({
       verb: 'patch',

@@ -22,6 +22,7 @@ import { cloneWithAgent, gatewayPod, type AgentPodOptions } from '../redirect/ag
 import { makeCredentials } from '../redirect/credentials.ts';
 import { didYouMean } from '../../api/nearest.ts';
 import { holderOfSession, leaseName, sessionLabel, type Identity } from '../redirect/objects.ts';
+import { keeperRights } from '../redirect/keeper.ts';
 import { proofTargets } from '../redirect/proof.ts';
 import type { SessionRecord } from '../redirect/record.ts';
 import { alreadyRedirected, alreadyRedirectedBy } from '../redirect/refusals.ts';
@@ -40,6 +41,8 @@ export interface Prepared {
   workload?: Workload;
   routes?: Routes;
   template: V1PodTemplateSpec;
+  /** Whether the caller may make a keeper for the namespace. */
+  mayMakeKeeper: boolean;
   /** session.json of the agent, but for the originals' address, which the cluster gives. */
   agent: AgentSession;
   /** What the container's process said of itself; in memory only. */
@@ -125,6 +128,7 @@ export async function prepare(cluster: Cluster, request: ConnectRequest, options
     return {
       session,
       record,
+      mayMakeKeeper: false,
       template: gatewayPod(podOptions),
       agent: { session: id, controlPort: defaultControlPort, ports: [] },
     };
@@ -159,9 +163,10 @@ async function prepareRedirect(cluster: Cluster, request: ConnectRequest, input:
       },
     );
   }
-  const [allServices, claims] = await Promise.all([
+  const [allServices, claims, missing] = await Promise.all([
     cluster.list(services, { ...call, namespace }),
     planClaims(cluster, workload, call),
+    cluster.missingRights(keeperRights(namespace), call),
   ]);
   const routes = await withHolder(cluster, namespace, call, () =>
     routesOf(workload, allServices, {
@@ -217,6 +222,7 @@ async function prepareRedirect(cluster: Cluster, request: ConnectRequest, input:
       : input.record,
     workload,
     routes,
+    mayMakeKeeper: missing.length === 0,
     template,
     agent: { session: session.id, controlPort, ports: routes.agentPorts },
     ...(facts === undefined ? {} : { facts }),

@@ -6,10 +6,19 @@ import type { KubernetesObject, V1Lease } from '@kubernetes/client-node';
 import { BowlineError } from '../../api/errors.ts';
 import type { Plan, RestoreRequest } from '../../api/schema.ts';
 import type { CallOptions, Cluster } from '../cluster/cluster.ts';
-import { configMaps, leases, pods, replicaSets, secrets, services, type Resource } from '../cluster/resources.ts';
+import {
+  configMaps,
+  leases,
+  pods,
+  replicaSets,
+  secrets,
+  serviceAccounts,
+  services,
+  type Resource,
+} from '../cluster/resources.ts';
 import { describeHolder } from '../redirect/holder.ts';
 import { claimLease } from '../redirect/lease.ts';
-import { holderForRestore, sessionLabel, type Identity } from '../redirect/objects.ts';
+import { holderForRestore, keeperName, sessionLabel, type Identity } from '../redirect/objects.ts';
 import { readOriginal, readRecord } from '../redirect/record.ts';
 import { releaseSession } from '../redirect/release.ts';
 import { restorePatch } from '../redirect/services.ts';
@@ -108,6 +117,14 @@ export async function planRestore(
       if (owners.length === 1 && owners[0]?.uid === lease?.metadata?.uid)
         actions.push({ verb: 'delete', object: `configmaps/${map.metadata?.name}`, why: whose });
     }
+    const account = await cluster.find(serviceAccounts, keeperName, namespace, call).catch(() => undefined);
+    const owners = account?.metadata?.ownerReferences ?? [];
+    if (owners.length === 1 && owners[0]?.uid === lease?.metadata?.uid)
+      actions.push({
+        verb: 'delete',
+        object: `serviceaccounts/${keeperName}`,
+        why: `${whose}: the keeper, and what it owns`,
+      });
     if (lease !== undefined) actions.push({ verb: 'delete', object: `leases/${lease.metadata?.name}`, why: whose });
   }
   return { actions, warnings: [] };

@@ -9,6 +9,7 @@ import type { Cluster } from '../cluster/cluster.ts';
 import type { Log } from '../log.ts';
 import type { NamesManager } from '../names/names.ts';
 import { didYouMean } from '../../api/nearest.ts';
+import type { KeeperCode } from '../redirect/keeper-objects.ts';
 import type { AgentCode } from '../redirect/session-objects.ts';
 import type { VolumeRegistry } from '../volumes/registry.ts';
 import type { Identity } from '../redirect/objects.ts';
@@ -18,6 +19,8 @@ import type { ConnectionManager } from './manager.ts';
 import { planOf } from './plan.ts';
 import { prepare, type Prepared } from './prepare.ts';
 import { listRedirects } from './redirects.ts';
+import { keeperManifest } from '../redirect/keeper-manifest.ts';
+import { keeperStatus } from './keeper.ts';
 import { planRestore, restoreAll } from './restore.ts';
 import type { Session, SessionStore } from './session.ts';
 
@@ -32,6 +35,7 @@ export interface ConnectionsOptions {
   names: NamesManager;
   volumes: VolumeRegistry;
   code: () => Promise<AgentCode>;
+  keeperCode: () => Promise<KeeperCode>;
   defaultImage: string;
   /** What Leases say of this user. */
   identity: Identity;
@@ -110,6 +114,7 @@ export async function startConnections(options: ConnectionsOptions, signal: Abor
       names,
       volumes: options.volumes,
       code,
+      keeperCode: options.keeperCode,
       log: log.child({ session: session.id }),
       lifetime: signal,
       prepareAnew: (former, abort) =>
@@ -186,7 +191,7 @@ export async function startConnections(options: ConnectionsOptions, signal: Abor
       const { prepared: ready, release, code } = await prepared(request, abort);
       release();
       const mode = request.names === 'env' ? 'env' : (await names.mode()).mode;
-      return planOf(ready, code, mode);
+      return planOf(ready, code, await options.keeperCode(), mode);
     },
     async connect(request, onProgress, abort) {
       onProgress({ type: 'step', step: 'check', message: 'looking at the cluster', seconds: 0 });
@@ -232,6 +237,16 @@ export async function startConnections(options: ConnectionsOptions, signal: Abor
         release();
       }
     },
+    async keeperStatus(request, abort) {
+      const { cluster, release } = await useCluster(request, abort);
+      try {
+        return await keeperStatus(cluster, request.namespace ?? cluster.defaultNamespace, identity, abort);
+      } finally {
+        release();
+      }
+    },
+    keeperManifest: async ({ namespace, image = defaultImage }) =>
+      keeperManifest({ namespace, image, scope: 'cluster', code: await options.keeperCode() }),
     async planRestore(request, abort) {
       const { cluster, release } = await useCluster(request, abort);
       try {

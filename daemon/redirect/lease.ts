@@ -64,13 +64,13 @@ export interface HeldLease {
 }
 
 /** Says that the holder is there. CHANGED_MEANWHILE where the Lease is another one or has another holder, 404 where it is gone. */
-export async function renewLease(cluster: Cluster, held: HeldLease, options: CallOptions): Promise<void> {
+export function renewLease(cluster: Cluster, held: HeldLease, options: CallOptions): Promise<V1Lease> {
   const body = [
     { op: 'test' as const, path: '/metadata/uid', value: held.uid },
     { op: 'test' as const, path: '/spec/holderIdentity', value: held.holder },
     { op: 'replace' as const, path: '/spec/renewTime', value: microTime(new Date()) },
   ];
-  await cluster.patch(leases, held.name, held.namespace, { type: 'json', body }, options);
+  return cluster.patch(leases, held.name, held.namespace, { type: 'json', body }, options);
 }
 
 /**

@@ -8,6 +8,8 @@ export const managedBy = { 'app.kubernetes.io/managed-by': 'bowline' } as const;
 export const sessionLabel = 'bowline.dev/session';
 /** On a redirected Service: what to put back, as `ServiceOriginal`. */
 export const originalAnnotation = 'bowline.dev/original';
+/** On a redirected Service: the same as a merge patch, for somebody who has nothing but kubectl (docs/keeper.md). */
+export const undoAnnotation = 'bowline.dev/undo';
 /** On the session's Lease: who, and what was changed beyond Services, as `SessionRecord`. */
 export const recordAnnotation = 'bowline.dev/record';
 /** The readiness gate of the agent pod. Nobody ever meets it: the pod is an endpoint only where not-ready ones are wanted. */
@@ -28,6 +30,9 @@ export const holderForTakeOver = ({ user, host }: Identity): string => `${user}@
 export const keeperHolder = 'bowline-keeper';
 /** On a Lease: the keeper that watches it, `namespace` or `cluster`. */
 export const keeperAnnotation = 'bowline.dev/keeper';
+/** All objects of a keeper, and the label with which its pods are found; `namespace` or `cluster`. */
+export const keeperName = 'bowline-keeper';
+export const keeperLabel = 'bowline.dev/keeper';
 
 export const sessionSelector = (session: string): Record<string, string> => ({ [sessionLabel]: session });
 export const sessionLabels = (session: string): Record<string, string> => ({ ...managedBy, [sessionLabel]: session });
@@ -35,6 +40,7 @@ export const sessionLabels = (session: string): Record<string, string> => ({ ...
 export const originalsServiceName = (session: string): string => `bowline-${session}-originals`;
 export const sessionObjectName = (session: string): string => `bowline-${session}`;
 export const keptPodName = (session: string): string => `bowline-${session}-original-pod`;
+export const keeperConfigMapName = (hash: string): string => `bowline-keeper-${hash}`;
 export const codeConfigMapName = (hash: string): string => `bowline-agent-${hash}`;
 
 /** The Lease whose creation decides who redirects a workload: one name per workload, at most 253 characters. */

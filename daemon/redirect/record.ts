@@ -14,7 +14,7 @@ const SessionRecord = z.object({
   version: z.string(),
   since: z.string(),
   workload: z.optional(z.object({ kind: z.string(), name: z.string() })),
-  /** The originals were stopped: their replica count; for a bare pod its manifest is in the Secret `bowline-ID-original-pod`. */
+  /** The originals were stopped: their replica count; for a bare pod its manifest is in the ConfigMap `bowline-ID-original-pod`. */
   stopped: z.optional(
     z.object({ replicas: z.number(), ready: z.optional(z.number()), managedFields: z.optional(z.array(z.unknown())) }),
   ),

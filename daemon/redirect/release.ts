@@ -8,7 +8,8 @@ import type { V1Lease } from '@kubernetes/client-node';
 import type { AgentStatus } from '../../agent-image/contract.ts';
 import type { CallOptions, Cluster } from '../cluster/cluster.ts';
 import { endpointSlices, leases, pods, replicaSets, secrets, services } from '../cluster/resources.ts';
-import { keptPodName, originalsServiceName, sessionLabel, sessionObjectName } from './objects.ts';
+import { originalsServiceName, sessionLabel, sessionObjectName } from './objects.ts';
+import { releaseKeeper } from './keeper.ts';
 import { readOriginal, readRecord } from './record.ts';
 import { restoreService } from './services.ts';
 import { releaseCode } from './session-objects.ts';
@@ -26,6 +27,8 @@ export interface ReleaseOptions {
   /** Milliseconds for stopped originals to become ready again. */
   patience: number;
   signal: AbortSignal;
+  /** Leave what the Lease owns to the garbage collector: slower, but needs no right to remove it. */
+  collect?: boolean;
   /** The live agent, when there is a tunnel to it: told to send new connections to the originals, asked what is open. */
   agent?: { drain(): Promise<unknown>; status(): Promise<AgentStatus> };
   onStep: (step: string, message: string) => void;
@@ -50,9 +53,8 @@ export async function releaseSession(cluster: Cluster, options: ReleaseOptions):
     const started = await startOriginals(cluster, namespace, record, { patience: options.patience, signal });
     if (started !== undefined) done.push(started);
   }
-  const redirected = (await cluster.list(services, { ...call, namespace })).filter(
-    (service) => readOriginal(service)?.session === session,
-  );
+  const allServices = await cluster.list(services, { ...call, namespace });
+  const redirected = allServices.filter((service) => readOriginal(service)?.session === session);
   if (redirected.length > 0) {
     await options.agent?.drain().catch(() => undefined); // without the agent the machine still answers until the tunnel closes
     onStep('services', `putting back ${redirected.map((service) => service.metadata?.name).join(', ')}`);
@@ -65,7 +67,15 @@ export async function releaseSession(cluster: Cluster, options: ReleaseOptions):
     await drained(options);
   }
   onStep('remove', 'removing the agent');
-  await removeObjects(cluster, options, lease, done);
+  const ownServices = allServices.flatMap(({ metadata }) =>
+    metadata?.name === originalsServiceName(session) ? [metadata.name] : [],
+  );
+  if (options.collect !== true) await removeObjects(cluster, options, { lease, ownServices, done });
+  // Last, so that whoever finds a Lease finds a session that is not yet wholly released.
+  if (lease?.metadata?.uid !== undefined) {
+    await cluster.delete(leases, leaseName, namespace, { ...call, preconditions: { uid: lease.metadata.uid } });
+    if (options.collect === true) done.push('the agent is left to the garbage collector');
+  }
   return done;
 }
 
@@ -86,8 +96,7 @@ async function drained(options: ReleaseOptions): Promise<void> {
 async function removeObjects(
   cluster: Cluster,
   options: ReleaseOptions,
-  lease: V1Lease | undefined,
-  done: string[],
+  { lease, ownServices, done }: { lease: V1Lease | undefined; ownServices: string[]; done: string[] },
 ): Promise<void> {
   const { session, namespace, signal } = options;
   const call: CallOptions = { signal };
@@ -100,19 +109,17 @@ async function removeObjects(
   const agents = await cluster.list(pods, { ...call, namespace, labelSelector });
   await Promise.all([
     ...agents.map((pod) => cluster.delete(pods, pod.metadata?.name ?? '', namespace, call)),
-    cluster.delete(services, originalsServiceName(session), namespace, call),
+    // Where there is none, the right to delete Services may lack too.
+    ...ownServices.map((service) => cluster.delete(services, service, namespace, call)),
     cluster.delete(secrets, sessionObjectName(session), namespace, call),
-    cluster.delete(secrets, keptPodName(session), namespace, call).catch(() => false), // made only for a bare pod; rights may lack
-    lease?.metadata?.uid === undefined ? undefined : releaseCode(cluster, namespace, lease.metadata.uid, call),
+    ...(lease?.metadata?.uid === undefined
+      ? []
+      : [
+          releaseCode(cluster, namespace, lease.metadata.uid, call),
+          releaseKeeper(cluster, namespace, lease.metadata.uid, { signal }),
+        ]),
   ]);
   await gone(cluster, namespace, session, signal);
-  // Last, so that whoever finds a Lease finds a session that is not yet wholly released.
-  if (lease !== undefined) {
-    await cluster.delete(leases, options.leaseName, namespace, {
-      ...call,
-      ...(lease.metadata?.uid === undefined ? {} : { preconditions: { uid: lease.metadata.uid } }),
-    });
-  }
 }
 
 /** Until the agent's pod and the endpoints of the originals' Service are gone too; bounded, the rest is the cluster's own work. */

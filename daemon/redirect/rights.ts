@@ -10,13 +10,13 @@ const of = (group: string, resource: string, ...verbs: string[]): Right[] =>
   });
 
 const connectRights: Right[] = [
-  ...of('coordination.k8s.io', 'leases', 'create', 'get', 'list', 'patch', 'delete'),
+  ...of('coordination.k8s.io', 'leases', 'create', 'get', 'list', 'watch', 'patch', 'delete'),
   ...of('', 'configmaps', 'create', 'get', 'list', 'patch', 'delete'),
   ...of('', 'secrets', 'create', 'delete'),
   ...of('apps', 'replicasets', 'create', 'get', 'list', 'watch', 'delete'),
   ...of('', 'pods', 'get', 'list', 'watch', 'delete'),
   ...of('', 'services', 'get', 'list', 'watch'),
-  ...of('discovery.k8s.io', 'endpointslices', 'list'),
+  ...of('discovery.k8s.io', 'endpointslices', 'list', 'watch'),
 ];
 
 const plurals: Record<WorkloadKind, [group: string, plural: string]> = {
@@ -61,17 +61,14 @@ export async function checkRights(
   if (all.length > 0) throw rightsMissing(namespace, all);
 }
 
-/** Beside those: to stop the originals (a bare pod is deleted and made again from what a Secret keeps). */
+/** Beside those: to stop the originals (a bare pod is deleted and made again from what a ConfigMap keeps). */
 export async function checkStopRights(
   cluster: Cluster,
   namespace: string,
   kind: WorkloadKind,
   options: CallOptions,
 ): Promise<void> {
-  const wanted =
-    kind === 'Pod'
-      ? [...of('', 'pods', 'create', 'patch'), ...of('', 'secrets', 'get')]
-      : of(...plurals[kind], 'patch');
+  const wanted = kind === 'Pod' ? of('', 'pods', 'create', 'patch') : of(...plurals[kind], 'patch');
   const missing = await missingOf(cluster, namespace, wanted, options);
   if (missing.length > 0) throw rightsMissing(namespace, missing);
 }

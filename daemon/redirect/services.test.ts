@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import type { V1Service } from '@kubernetes/client-node';
-import { originalAnnotation } from './objects.ts';
+import { originalAnnotation, undoAnnotation } from './objects.ts';
 import { readOriginal } from './record.ts';
 import { redirectPatch, restorePatch } from './services.ts';
 
@@ -49,6 +49,7 @@ void suite('redirect and restore of a Service', () => {
     const plain: V1Service = { ...web, metadata: { name: 'web', resourceVersion: '7' } };
     assert.deepEqual(Object.keys(patched(plain, redirectPatch(plain, 's1')).metadata?.annotations ?? {}), [
       originalAnnotation,
+      undoAnnotation,
     ]);
   });
 

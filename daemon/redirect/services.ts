@@ -11,12 +11,14 @@ import { BowlineError } from '../../api/errors.ts';
 import type { CallOptions, Cluster, Patch } from '../cluster/cluster.ts';
 import { services } from '../cluster/resources.ts';
 import { putBackManagers } from './managed-fields.ts';
-import { originalAnnotation, sessionLabel, sessionSelector } from './objects.ts';
+import { originalAnnotation, sessionLabel, sessionSelector, undoAnnotation } from './objects.ts';
 import { readOriginal, type ServiceOriginal } from './record.ts';
 import { alreadyRedirectedService } from './refusals.ts';
 
 type Operations = Extract<Patch, { type: 'json' }>['body'];
-const annotationPath = `/metadata/annotations/${originalAnnotation.replace('~', '~0').replace('/', '~1')}`;
+const pathTo = (annotation: string): string =>
+  `/metadata/annotations/${annotation.replace('~', '~0').replace('/', '~1')}`;
+const annotationPath = pathTo(originalAnnotation);
 
 export function redirectPatch(service: V1Service, session: string): Operations {
   const { metadata, spec } = service;
@@ -33,10 +35,20 @@ export function redirectPatch(service: V1Service, session: string): Operations {
     { op: 'test', path: '/metadata/resourceVersion', value: metadata?.resourceVersion },
     ...(metadata?.annotations === undefined ? [{ op: 'add' as const, path: '/metadata/annotations', value: {} }] : []),
     { op: 'add', path: annotationPath, value: JSON.stringify(original) },
+    { op: 'add', path: pathTo(undoAnnotation), value: JSON.stringify(undo(original)) },
     { op: 'add', path: '/spec/publishNotReadyAddresses', value: true },
     { op: 'replace', path: '/spec/selector', value: sessionSelector(session) },
   ];
 }
+
+/** What `kubectl patch --type=merge` needs: label values have no characters that a shell would take for its own. */
+const undo = ({ selector, publishNotReadyAddresses }: ServiceOriginal): object => ({
+  metadata: { annotations: { [originalAnnotation]: null, [undoAnnotation]: null } },
+  spec: {
+    selector: { [sessionLabel]: null, ...selector },
+    publishNotReadyAddresses: publishNotReadyAddresses ?? null,
+  },
+});
 
 /** Redirects one Service. Reads it anew once when it changed between look and patch. */
 export async function redirectService(
@@ -105,6 +117,9 @@ export function restorePatch(current: V1Service, original: ServiceOriginal): Ope
   return [
     { op: 'test', path: annotationPath, value: current.metadata?.annotations?.[originalAnnotation] },
     { op: 'remove', path: annotationPath },
+    ...(current.metadata?.annotations?.[undoAnnotation] === undefined
+      ? []
+      : [{ op: 'remove' as const, path: pathTo(undoAnnotation) }]),
     ...(current.spec?.publishNotReadyAddresses === true && original.publishNotReadyAddresses !== true
       ? [{ op: 'remove' as const, path: '/spec/publishNotReadyAddresses' }]
       : []),

@@ -4,15 +4,15 @@
  */
 import type {
   KubernetesObject,
+  V1ConfigMap,
   V1ManagedFieldsEntry,
   V1OwnerReference,
   V1Pod,
-  V1Secret,
 } from '@kubernetes/client-node';
 import { setTimeout as delay } from 'node:timers/promises';
 import { BowlineError } from '../../api/errors.ts';
 import type { CallOptions, Cluster } from '../cluster/cluster.ts';
-import { leases, pods, secrets } from '../cluster/resources.ts';
+import { configMaps, leases, pods } from '../cluster/resources.ts';
 import { putBackManagers } from './managed-fields.ts';
 import { keptPodName, metadata, recordAnnotation } from './objects.ts';
 import type { SessionRecord } from './record.ts';
@@ -98,13 +98,15 @@ export async function stopOriginals(
     },
   };
   if (kind === 'Pod') {
-    const manifest: V1Secret = {
+    // No Secret: whoever may read ConfigMaps here may read pods too, and saw the same in the pod itself. A keeper that
+    // makes pods anew so needs no right to read Secrets.
+    const manifest: V1ConfigMap = {
       apiVersion: 'v1',
-      kind: 'Secret',
+      kind: 'ConfigMap',
       metadata: metadata(record.session, namespace, keptPodName(record.session), options.owner),
-      stringData: { 'pod.json': JSON.stringify(podManifest(workload.object)) },
+      data: { 'pod.json': JSON.stringify(podManifest(workload.object)) },
     };
-    await cluster.create(secrets, manifest, call);
+    await cluster.create(configMaps, manifest, call);
   }
   const annotations = { [recordAnnotation]: JSON.stringify(stopped) };
   await cluster.patch(leases, leaseName, namespace, { type: 'merge', body: { metadata: { annotations } } }, call);
@@ -189,7 +191,7 @@ async function createPod(
   { patience, signal }: { patience: number; signal: AbortSignal },
 ): Promise<Started> {
   const { name } = record.workload!;
-  const kept = await cluster.find(secrets, keptPodName(record.session), namespace, { signal });
+  const kept = await cluster.find(configMaps, keptPodName(record.session), namespace, { signal });
   const text = kept?.data?.['pod.json'];
   if (text === undefined) return 'theirs';
   // The one that was deleted may still be ending: only when it is gone its name is free.
@@ -202,13 +204,13 @@ async function createPod(
         'API_ERROR',
         `Pod ${name} in namespace ${namespace} is still ending, so it cannot be made again.`,
         {
-          hint: `When it is gone, \`bowline restore -n ${namespace}\` makes it again: its manifest is kept in Secret ${keptPodName(record.session)}.`,
+          hint: `When it is gone, \`bowline restore -n ${namespace}\` makes it again: its manifest is kept in ConfigMap ${keptPodName(record.session)}.`,
         },
       );
     }
     await delay(100, undefined, { signal });
   }
-  await cluster.create(pods, JSON.parse(Buffer.from(text, 'base64').toString()) as V1Pod, { signal });
+  await cluster.create(pods, JSON.parse(text) as V1Pod, { signal });
   return 'started';
 }
 

@@ -62,6 +62,8 @@ export function createHandlers(parts: HandlerParts): Handlers {
       await takenUp;
       return manager.inspect(params.name, body.key, signal);
     },
+    keeperStatus: ({ body }, signal) => manager.keeperStatus(body, signal),
+    keeperManifest: async ({ body }) => ({ manifest: await manager.keeperManifest(body) }),
     cancel: async ({ params }) => ({ done: operations.cancel(params.id) }),
     doctor: async ({ body }, signal) => ({
       checks: (await Promise.all(parts.probes.map((probe) => probe(body, signal)))).flat(),

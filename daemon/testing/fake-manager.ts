@@ -102,6 +102,12 @@ export function startFakeManager(store: JsonFolder<FakeSession>, variables: Reco
     async redirects() {
       return [];
     },
+    async keeperStatus() {
+      return { namespace: 'default' };
+    },
+    async keeperManifest() {
+      return 'kind: Namespace\n';
+    },
     async planRestore() {
       return { actions: [], warnings: [] };
     },

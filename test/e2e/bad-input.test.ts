@@ -122,7 +122,7 @@ void suite('bad input', { concurrency: 4, timeout: 175_000 }, () => {
     const error = await fails(
       daemon.connect({ namespace: namespace.name, target: 'deploy/web', kubeconfig }),
       'RIGHTS_MISSING',
-      /create, get, list, patch, delete leases.coordination.k8s.io; create, get, list, patch, delete configmaps/,
+      /create, get, list, watch, patch, delete leases.coordination.k8s.io; create, get, list, patch, delete configmaps/,
       /role "edit"/,
     );
     for (const each of [

@@ -10,6 +10,7 @@ import { hostname, tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
 import { connect as connectTcp, createServer as createTcpServer, type AddressInfo, type Socket } from 'node:net';
 import { bundleAgent } from '../../agent-image/bundle.ts';
+import { bundleKeeper } from '../../keeper/bundle.ts';
 import { BowlineError, type ErrorCode } from '../../api/errors.ts';
 import { ConnectRequest, type Connection, type ConnectInput } from '../../api/schema.ts';
 import type { Cluster } from '../../daemon/cluster/cluster.ts';
@@ -101,6 +102,7 @@ export async function startDaemon(test: TestCluster, options: TestDaemonOptions 
       names,
       volumes,
       code: async () => code,
+      keeperCode: bundleKeeper,
       defaultImage: test.nodeImage,
       identity: options.identity ?? { user: userInfo().username, host: hostname() },
       log: silentLog,

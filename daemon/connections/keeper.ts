@@ -1,0 +1,122 @@
+/**
+ * Whether somebody puts everything back when this machine is gone: a keeper that an administrator installed for the whole
+ * cluster, else one of the namespace, else nobody. That one works is not believed but seen: it marks the session's Lease.
+ */
+import { setTimeout as delay } from 'node:timers/promises';
+import type { V1Lease, V1OwnerReference } from '@kubernetes/client-node';
+import { BowlineError } from '../../api/errors.ts';
+import type { KeeperStatus, Warning } from '../../api/schema.ts';
+import { productVersion } from '../../api/version.ts';
+import type { CallOptions, Cluster } from '../cluster/cluster.ts';
+import { leases } from '../cluster/resources.ts';
+import { ensureKeeper } from '../redirect/keeper.ts';
+import type { KeeperCode } from '../redirect/keeper-objects.ts';
+import { leaseObject } from '../redirect/lease.ts';
+import { keeperAnnotation, leaseName, type Identity } from '../redirect/objects.ts';
+import type { Prepared } from './prepare.ts';
+import { newSessionId, type Session } from './session.ts';
+
+const withoutKeeper =
+  'While this machine does not answer, the agent passes requests on to the originals, but nobody puts the Services back until `bowline restore`.';
+
+export interface ProvideOptions {
+  keeperCode: () => Promise<KeeperCode>;
+  onWarning: (warning: Warning) => void;
+  signal: AbortSignal;
+}
+
+export interface ProvidedKeeper {
+  /** It is known whether there can be one, and what that means was said; throws KEEPER_MISSING where none is bearable. */
+  known: Promise<void>;
+  /** It was put into the cluster, or why not was said. It may not run yet. */
+  made: Promise<void>;
+}
+
+/** Runs beside the redirect, which does not wait for it. */
+export function provideKeeper(
+  cluster: Cluster,
+  { session, template, mayMakeKeeper }: Prepared,
+  lease: V1Lease,
+  owner: V1OwnerReference,
+  { keeperCode, onWarning, signal }: ProvideOptions,
+): ProvidedKeeper {
+  const { namespace, request, image } = session;
+  const seen = lease.metadata?.annotations?.[keeperAnnotation];
+  const lacking = (why: string): void => onWarning({ code: 'NO_KEEPER', message: `${why} ${withoutKeeper}` });
+  const nothing = Promise.resolve();
+  if (seen === 'cluster') return { known: nothing, made: nothing };
+  if (!mayMakeKeeper && seen === undefined) {
+    // One that is there has seen the Lease while the agent was starting.
+    const timeout = request.stopOriginal ? 5000 : 500;
+    const known = marked(cluster, session, { timeout, signal }).then((found) => {
+      if (found !== undefined) return;
+      if (request.stopOriginal && !request.withoutKeeper) throw keeperMissing(session, 'You may not make one');
+      lacking('No keeper watches this session, and you may not make one (it needs the right to create Roles).');
+    });
+    return { known, made: known };
+  }
+  const make = async (): Promise<void> => {
+    const { imagePullSecrets } = template.spec ?? {};
+    const options = { namespace, scope: 'namespace' as const, image: image.name, code: await keeperCode() };
+    const call: CallOptions = {}; // changes are not cut off half way
+    await ensureKeeper(cluster, { ...options, ...(imagePullSecrets && { imagePullSecrets }) }, owner, call);
+  };
+  const made = make().catch((error: unknown) => {
+    lacking(`No keeper could be made: ${BowlineError.from(error).message}`);
+  });
+  return { known: nothing, made };
+}
+
+/** Until a keeper has marked the session: only then the originals are stopped. */
+export async function confirmKeeper(
+  cluster: Cluster,
+  session: Session,
+  options: { timeout: number; signal: AbortSignal; onStep: (step: string, message: string) => void },
+): Promise<void> {
+  options.onStep('keeper', 'waiting for the keeper, which would start the originals again');
+  const found = await marked(cluster, session, options);
+  if (found === undefined) throw keeperMissing(session, `It gave no sign within ${options.timeout / 1000} s`);
+}
+
+/** Proves that a keeper watches a namespace, with a session of nothing but a Lease. */
+export async function keeperStatus(
+  cluster: Cluster,
+  namespace: string,
+  identity: Identity,
+  signal: AbortSignal,
+): Promise<KeeperStatus> {
+  const session = newSessionId();
+  const name = leaseName(session);
+  const record = { session, ...identity, version: productVersion, since: new Date().toISOString() };
+  const began = performance.now();
+  await cluster.create(leases, leaseObject(namespace, name, record, 60), { signal });
+  try {
+    const found = await marked(cluster, { leaseName: name, namespace }, { timeout: 5000, signal });
+    if (found !== 'namespace' && found !== 'cluster') return { namespace };
+    return { namespace, keeper: found, afterMs: Math.round(performance.now() - began) };
+  } finally {
+    await cluster.delete(leases, name, namespace);
+  }
+}
+
+async function marked(
+  cluster: Cluster,
+  { leaseName: name, namespace }: Pick<Session, 'leaseName' | 'namespace'>,
+  { timeout, signal }: { timeout: number; signal: AbortSignal },
+): Promise<string | undefined> {
+  for (const until = performance.now() + timeout; ;) {
+    const lease = await cluster.find(leases, name, namespace, { signal });
+    const found = lease?.metadata?.annotations?.[keeperAnnotation];
+    if (found !== undefined || performance.now() > until) return found;
+    await delay(100, undefined, { signal });
+  }
+}
+
+const keeperMissing = ({ namespace }: Session, why: string): BowlineError =>
+  new BowlineError(
+    'KEEPER_MISSING',
+    `No keeper in namespace ${namespace} would start the originals again, should this machine vanish. ${why}.`,
+    {
+      hint: 'Ask an administrator for a keeper (`bowline keeper manifest`), leave out --stop-original, or accept it with --without-keeper.',
+    },
+  );

@@ -1,0 +1,186 @@
+/**
+ * The keeper of a namespace: made by the first session that redirects, shared by all, gone with the last. As with the
+ * agent's code each session is an owner of the root, so whoever adds himself and whoever removes the last one meet at one
+ * resourceVersion, and one of them is refused and looks again.
+ */
+import { setTimeout as delay } from 'node:timers/promises';
+import type { KubernetesObject, V1OwnerReference } from '@kubernetes/client-node';
+import { BowlineError } from '../../api/errors.ts';
+import type { CallOptions, Cluster, Right } from '../cluster/cluster.ts';
+import {
+  configMaps,
+  deployments,
+  pods,
+  replicaSets,
+  roleBindings,
+  roles,
+  serviceAccounts,
+  type Resource,
+} from '../cluster/resources.ts';
+import { keeperAccount, keeperObjects, type KeeperOptions } from './keeper-objects.ts';
+import { keeperLabel, keeperName } from './objects.ts';
+
+/** What making one needs beyond a redirect. The built-in role `edit` lacks the last two. */
+export const keeperRights = (namespace: string): Right[] => [
+  ...['get', 'create', 'patch', 'delete'].map((verb) => ({ verb, group: '', resource: 'serviceaccounts', namespace })),
+  ...['get', 'create', 'delete'].map((verb) => ({ verb, group: 'apps', resource: 'deployments', namespace })),
+  ...['roles', 'rolebindings'].flatMap((resource) =>
+    ['get', 'create', 'delete'].map((verb) => ({ verb, group: 'rbac.authorization.k8s.io', resource, namespace })),
+  ),
+];
+
+/** Makes the keeper of the namespace, or adds this session to those for which it is there. Does not wait until it runs. */
+export async function ensureKeeper(
+  cluster: Cluster,
+  options: KeeperOptions,
+  session: V1OwnerReference,
+  call: CallOptions,
+): Promise<void> {
+  const root = await ensureRoot(cluster, options.namespace, session, call);
+  const owner = { apiVersion: 'v1', kind: 'ServiceAccount', name: keeperName, uid: root };
+  const { access, code, deployment } = keeperObjects(options, owner);
+  const [role, binding] = access;
+  await Promise.all([
+    ensureChild(cluster, roles, role!, root, call),
+    ensureChild(cluster, roleBindings, binding!, root, call),
+    ensureChild(cluster, configMaps, code, root, call),
+    ensureChild(cluster, deployments, deployment, root, call),
+  ]);
+}
+
+async function ensureRoot(
+  cluster: Cluster,
+  namespace: string,
+  session: V1OwnerReference,
+  call: CallOptions,
+): Promise<string> {
+  for (let attempt = 0; ; attempt++) {
+    try {
+      const existing = await cluster.find(serviceAccounts, keeperName, namespace, call);
+      if (existing === undefined) {
+        const made = await cluster.create(serviceAccounts, keeperAccount(namespace, [session]), call);
+        return made.metadata?.uid ?? '';
+      }
+      const { ownerReferences: owners = [], resourceVersion, uid = '' } = existing.metadata ?? {};
+      if (owners.some((owner) => owner.uid === session.uid)) return uid;
+      const body = [
+        { op: 'test' as const, path: '/metadata/resourceVersion', value: resourceVersion },
+        { op: 'add' as const, path: '/metadata/ownerReferences', value: [...owners, session] },
+      ];
+      await cluster.patch(serviceAccounts, keeperName, namespace, { type: 'json', body }, call);
+      return uid;
+    } catch (error) {
+      // Another session made, changed or removed it at the same moment.
+      if (attempt >= 5 || BowlineError.from(error).code === 'RIGHTS_MISSING') throw error;
+    }
+  }
+}
+
+/** One that belongs to a former root is about to be collected: it is made anew, because nothing of it works any more. */
+async function ensureChild(
+  cluster: Cluster,
+  resource: Resource<KubernetesObject>,
+  wanted: KubernetesObject,
+  root: string,
+  call: CallOptions,
+): Promise<void> {
+  const { name = '', namespace } = wanted.metadata ?? {};
+  for (let attempt = 0; ; attempt++) {
+    try {
+      const existing = await cluster.find(resource, name, namespace, call).catch((error: unknown) => {
+        // Whoever may not look at Roles uses what others made.
+        if (BowlineError.from(error).code === 'RIGHTS_MISSING') return 'unknown' as const;
+        throw error;
+      });
+      if (existing === 'unknown') return;
+      if (existing?.metadata?.ownerReferences?.some(({ uid }) => uid === root) === true) return;
+      const uid = existing?.metadata?.uid;
+      if (uid !== undefined) {
+        await cluster.delete(resource, name, namespace, {
+          ...call,
+          preconditions: { uid },
+          propagationPolicy: 'Background',
+        });
+      }
+      await cluster.create(resource, wanted, call);
+      return;
+    } catch (error) {
+      if (attempt >= 5 || BowlineError.from(error).code === 'RIGHTS_MISSING') throw error;
+    }
+  }
+}
+
+/**
+ * Takes the session of this Lease off the keeper, and removes the keeper with the last one. What the caller may not remove
+ * goes with the root by itself.
+ */
+export async function releaseKeeper(
+  cluster: Cluster,
+  namespace: string,
+  leaseUid: string,
+  call: CallOptions & { signal: AbortSignal },
+): Promise<void> {
+  const existing = await cluster.find(serviceAccounts, keeperName, namespace, call).catch(() => undefined);
+  const { ownerReferences: owners = [], resourceVersion = '' } = existing?.metadata ?? {};
+  if (!owners.some(({ uid }) => uid === leaseUid)) return;
+  const others = owners.filter(({ uid }) => uid !== leaseUid);
+  if (others.length > 0) {
+    const body = [
+      { op: 'test' as const, path: '/metadata/resourceVersion', value: resourceVersion },
+      { op: 'replace' as const, path: '/metadata/ownerReferences', value: others },
+    ];
+    const patch = { type: 'json' as const, body };
+    await cluster.patch(serviceAccounts, keeperName, namespace, patch, call).catch(() => undefined); // the owner's end does the same
+    return;
+  }
+  // A session that takes it up at this moment changes the version: then it stays.
+  const removed = await cluster
+    .delete(serviceAccounts, keeperName, namespace, { ...call, preconditions: { resourceVersion } })
+    .catch(() => false);
+  if (removed) await removeKeeper(cluster, namespace, existing?.metadata?.uid ?? '', call);
+}
+
+async function removeKeeper(
+  cluster: Cluster,
+  namespace: string,
+  root: string,
+  call: CallOptions & { signal: AbortSignal },
+): Promise<void> {
+  const ofRoot = (object: KubernetesObject): boolean =>
+    object.metadata?.ownerReferences?.some(({ uid }) => uid === root) === true;
+  const remove = async (resource: Resource<KubernetesObject>, object: KubernetesObject | undefined): Promise<void> => {
+    const { name = '', uid } = object?.metadata ?? {};
+    if (object === undefined || uid === undefined) return;
+    const preconditions = { uid };
+    const options = { ...call, preconditions, propagationPolicy: 'Background' as const };
+    await cluster.delete(resource, name, namespace, options).catch(() => false);
+  };
+  const named = async (resource: Resource<KubernetesObject>): Promise<void> => {
+    const found = await cluster.find(resource, keeperName, namespace, call).catch(() => undefined);
+    if (found !== undefined && ofRoot(found)) await remove(resource, found);
+  };
+  const maps = await cluster
+    .list(configMaps, { ...call, namespace, labelSelector: 'app.kubernetes.io/managed-by=bowline' })
+    .catch(() => []);
+  await Promise.all([
+    named(roles),
+    named(roleBindings),
+    named(deployments),
+    ...maps.filter(ofRoot).map((map) => remove(configMaps, map)),
+  ]);
+  // The cluster's own work from here on, only sooner.
+  const labelSelector = `${keeperLabel}=namespace`;
+  for (const until = Date.now() + 10_000; Date.now() < until;) {
+    const [sets, left] = await Promise.all([
+      cluster.list(replicaSets, { ...call, namespace, labelSelector }),
+      cluster.list(pods, { ...call, namespace, labelSelector }),
+    ]);
+    if (sets.length + left.length === 0) return;
+    await Promise.all(sets.map((set) => remove(replicaSets, set)));
+    if (sets.length === 0) {
+      const ending = left.filter(({ metadata }) => metadata?.deletionTimestamp === undefined);
+      await Promise.all(ending.map((pod) => remove(pods, pod)));
+    }
+    await delay(50, undefined, { signal: call.signal });
+  }
+}

@@ -1,0 +1,159 @@
+/**
+ * Watches the Leases of a namespace, or of all. What lapses, and what somebody hands over by naming the keeper as its
+ * holder, is put back from what the cluster remembers. Nothing is kept here: a keeper that was killed at any point goes on
+ * with what it finds.
+ */
+import { setTimeout as delay } from 'node:timers/promises';
+import type { V1Lease } from '@kubernetes/client-node';
+import { BowlineError } from '../api/errors.ts';
+import type { Cluster } from '../daemon/cluster/cluster.ts';
+import { leases, services } from '../daemon/cluster/resources.ts';
+import type { Log } from '../daemon/log.ts';
+import { claimLease } from '../daemon/redirect/lease.ts';
+import { keeperAnnotation, keeperHolder, sessionLabel } from '../daemon/redirect/objects.ts';
+import { readOriginal } from '../daemon/redirect/record.ts';
+import { releaseSession } from '../daemon/redirect/release.ts';
+import { leaseKey, Silences } from './silence.ts';
+
+export interface KeepOptions {
+  /** Undefined: all. */
+  namespace: string | undefined;
+  log: Log;
+  signal: AbortSignal;
+}
+
+/** Milliseconds that stopped originals have to become ready before their Services are led back to them. */
+const patience = 60_000;
+const annotationPath = `/metadata/annotations/${keeperAnnotation.replace('/', '~1')}`;
+
+/** Ends only with the signal. */
+export async function keep(cluster: Cluster, { namespace, log, signal }: KeepOptions): Promise<void> {
+  const silences = new Silences();
+  const restoring = new Set<string>();
+  const place = namespace === undefined ? {} : { namespace };
+  const scope = namespace === undefined ? 'cluster' : 'namespace';
+  let timer: NodeJS.Timeout | undefined;
+
+  /** Puts back one session, again and again until it is done or somebody else's. */
+  const restore = async (seen: V1Lease): Promise<void> => {
+    const key = leaseKey(seen);
+    if (restoring.has(key)) return;
+    restoring.add(key);
+    const { name = '', namespace: where = '', labels } = seen.metadata ?? {};
+    const session = labels?.[sessionLabel] ?? '';
+    for (let pause = 200; !signal.aborted; pause = Math.min(pause * 2, 5000)) {
+      try {
+        const claimed = await claimLease(cluster, seen, keeperHolder, { signal });
+        if (claimed === undefined) break; // it was renewed, or somebody else ends it
+        log.warn('keeper.restoring', { lease: key, session, holder: seen.spec?.holderIdentity });
+        const onStep = (step: string): void => log.info('keeper.step', { session, step });
+        const limit = AbortSignal.any([signal, AbortSignal.timeout(2 * patience)]);
+        const done = await releaseSession(cluster, {
+          session,
+          holder: keeperHolder,
+          leaseName: name,
+          namespace: where,
+          drain: 0,
+          patience,
+          collect: true,
+          signal: limit,
+          onStep,
+        });
+        log.info('keeper.restored', { lease: key, session, done });
+        break;
+      } catch (error) {
+        if (signal.aborted) break;
+        log.error('keeper.failed', { lease: key, session, reason: BowlineError.from(error).message });
+        await delay(pause, undefined, { signal }).catch(() => undefined);
+        // The claim may have come through without its answer.
+        seen = (await cluster.find(leases, name, where, { signal }).catch(() => undefined)) ?? seen;
+        if (seen.spec?.holderIdentity !== keeperHolder) break;
+      }
+    }
+    restoring.delete(key);
+    arm();
+  };
+
+  /** Services of sessions whose Lease somebody deleted: nobody else will come for them. */
+  const restoreOrphans = async (where: string | undefined): Promise<void> => {
+    const within = where === undefined ? {} : { namespace: where };
+    // In this order: a Lease is there before its Services are redirected, and until they are put back.
+    const redirected = (await cluster.list(services, { ...within, signal })).flatMap((service) => {
+      const session = readOriginal(service)?.session;
+      return session === undefined ? [] : [{ session, namespace: service.metadata?.namespace ?? '' }];
+    });
+    if (redirected.length === 0) return;
+    const held = (await cluster.list(leases, { ...within, signal })).map(({ metadata }) => metadata?.labels);
+    const known = new Set(held.map((labels) => labels?.[sessionLabel]));
+    for (const orphan of redirected.filter(({ session }) => !known.has(session))) {
+      const options = { ...orphan, holder: keeperHolder, leaseName: '', drain: 0, patience, collect: true, signal };
+      const done = await releaseSession(cluster, { ...options, onStep: () => undefined });
+      log.warn('keeper.restored-orphan', { session: orphan.session, done });
+    }
+  };
+  const orphans = (where: string | undefined): void => {
+    void restoreOrphans(where).catch((error: unknown) => {
+      if (!signal.aborted) log.error('keeper.failed', { reason: BowlineError.from(error).message });
+    });
+  };
+
+  /** Says on the Lease that somebody watches it: for its holder the proof that a keeper works. */
+  const mark = async (lease: V1Lease): Promise<void> => {
+    const { name = '', namespace: where = '', uid, annotations } = lease.metadata ?? {};
+    if (annotations?.[keeperAnnotation] !== undefined) return;
+    const body = [
+      { op: 'test' as const, path: '/metadata/uid', value: uid },
+      ...(annotations === undefined ? [{ op: 'add' as const, path: '/metadata/annotations', value: {} }] : []),
+      { op: 'add' as const, path: annotationPath, value: scope },
+    ];
+    // It is tried again with its next renewal.
+    await cluster.patch(leases, name, where, { type: 'json', body }, { signal }).catch(() => undefined);
+  };
+
+  const see = (lease: V1Lease): void => {
+    if (lease.metadata?.labels?.[sessionLabel] === undefined) return;
+    silences.see(lease, performance.now());
+    if (lease.spec?.holderIdentity === keeperHolder) void restore(lease);
+    else void mark(lease);
+  };
+
+  const arm = (): void => {
+    clearTimeout(timer);
+    if (signal.aborted) return;
+    timer = setTimeout(
+      () => {
+        for (const lease of silences.lapsed(performance.now())) void restore(lease);
+        // What is being restored stays lapsed until its Lease is gone.
+        arm();
+      },
+      Math.max(200, silences.next(performance.now())),
+    );
+  };
+
+  arm();
+  try {
+    for await (const event of cluster.watch(leases, {
+      ...place,
+      labelSelector: 'app.kubernetes.io/managed-by=bowline',
+      signal,
+    })) {
+      if (event.type === 'trouble') {
+        log.warn('keeper.watch-broken', { reason: event.reason });
+        silences.forgive(performance.now());
+      } else if (event.type === 'reset') {
+        silences.retain(event.objects);
+        event.objects.forEach(see);
+        silences.forgive(performance.now());
+        orphans(namespace);
+      } else if (event.type === 'deleted') {
+        silences.forget(event.object);
+        orphans(event.object.metadata?.namespace);
+      } else {
+        see(event.object);
+      }
+      arm();
+    }
+  } finally {
+    clearTimeout(timer);
+  }
+}

@@ -1,0 +1,262 @@
+/**
+ * What happens in the cluster when a machine vanishes for good: its keeper puts everything back, with no healthy agent, and
+ * killed itself in the middle. Lapses are shortened; the daemon of the test ends as after a kill -9.
+ */
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { readFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { after, before as beforeAll, suite, test } from 'node:test';
+import { promisify } from 'node:util';
+import type { Connection } from '../../api/schema.ts';
+import { leases } from '../../daemon/cluster/resources.ts';
+import type { TestNamespace } from '../cluster/namespace.ts';
+import { startLoad } from '../cluster/load.ts';
+import { diffSnapshots, snapshot } from '../cluster/snapshot.ts';
+import {
+  ask,
+  assertAsBefore,
+  assertNoSession,
+  before,
+  container,
+  deploy,
+  podSpec,
+  service,
+  startDaemon,
+  startProgram,
+  stateFolder,
+  testCluster,
+  workload,
+  type TestDaemon,
+} from './redirect-testbed.ts';
+
+let daemon: TestDaemon;
+
+beforeAll(async () => {
+  daemon = await startDaemon(await testCluster());
+});
+after(() => daemon[Symbol.asyncDispose]());
+
+const never = new AbortController().signal;
+const web = [{ name: 'http', port: 80, targetPort: 'http' }];
+const restricted = { 'pod-security.kubernetes.io/enforce': 'restricted' };
+const admitted = {
+  runAsNonRoot: true,
+  runAsUser: 1000,
+  runAsGroup: 1000,
+  seccompProfile: { type: 'RuntimeDefault' },
+  allowPrivilegeEscalation: false,
+  capabilities: { drop: ['ALL'] },
+};
+const webSpec = (): object => podSpec([container(daemon.test, { securityContext: admitted })]);
+const deployWeb = (): Promise<TestNamespace> =>
+  deploy(daemon, {
+    objects: [workload('Deployment', 'web', webSpec()), service('web', 'web', web)],
+    ready: ['deploy/web'],
+    urls: ['web'],
+    labels: restricted,
+  });
+
+/** The keeper watches the session; until then nobody would put it back. */
+async function keptBy(of: TestDaemon, name: string): Promise<Connection> {
+  const { promise, resolve, reject } = Promise.withResolvers<Connection>();
+  const look = (): void => {
+    const connection = of.manager.list().find((each) => each.name === name);
+    if (connection?.keeper !== undefined) resolve(connection);
+  };
+  const late = setTimeout(() => reject(new Error(`no keeper watches ${name}`)), 60_000);
+  const unsubscribe = of.manager.onChange(look);
+  look();
+  return promise.finally(() => {
+    unsubscribe();
+    clearTimeout(late);
+  });
+}
+
+/** A connection of a machine that then vanishes; nobody has its state. */
+async function connectAndVanish(
+  request: Parameters<TestDaemon['connect']>[0],
+  beforeEnd: (connection: Connection) => Promise<unknown> = async () => undefined,
+): Promise<void> {
+  await using folder = await stateFolder();
+  const machine = await startDaemon(daemon.test, {
+    stateFolder: folder.path,
+    identity: { user: 'gone', host: 'away' },
+  });
+  const connection = await machine.connect({ lapseSeconds: 5, ...request });
+  await keptBy(machine, connection.name);
+  await beforeEnd(connection);
+  await machine.crash();
+}
+
+/** No Lease is left; with the keeper's own words where that does not come true. */
+async function restored(namespace: TestNamespace): Promise<void> {
+  const none = async (): Promise<boolean> =>
+    (await daemon.cluster.list(leases, { namespace: namespace.name })).length === 0;
+  await namespace
+    .waitFor('the keeper to put everything back', none, { timeout: 60_000 })
+    .catch(async (error: unknown) => {
+      const logs = await namespace.kubectl(['logs', 'deploy/bowline-keeper', '--tail=50']).catch(String);
+      const objects = await namespace.kubectl(['get', 'pods,leases', '-o', 'wide']);
+      throw new Error(`${String(error)}\n${logs}\n${objects}`);
+    });
+}
+
+void suite('the keeper', { concurrency: 2, timeout: 600_000 }, () => {
+  void test('comes with the first session and goes with the last; a disconnect leaves nothing of it', async () => {
+    await using namespace = await deployWeb();
+    await namespace.apply([workload('Deployment', 'api', webSpec()), service('api', 'api', web)]);
+    await namespace.rollout('deploy/api');
+    const was = await before(namespace);
+    const both = await Promise.all(
+      ['web', 'api'].map((name) => daemon.connect({ namespace: namespace.name, target: `deploy/${name}` })),
+    );
+    await Promise.all(both.map(({ name }) => keptBy(daemon, name)));
+    const list = await namespace.get<{ items: unknown[] }>('deployments', '-l', 'app.kubernetes.io/managed-by=bowline');
+    assert.equal(list.items.length, 1);
+    await daemon.disconnect(both[0]!.name);
+    await namespace.kubectl(['get', 'deploy/bowline-keeper', 'serviceaccount/bowline-keeper']);
+    await daemon.disconnect(both[1]!.name);
+    await assertNoSession(namespace);
+    await assertAsBefore(namespace, was);
+  });
+
+  void test('a machine that is killed and never comes back: restored, and no request is lost', async () => {
+    await using namespace = await deployWeb();
+    await using program = await startProgram();
+    const was = await before(namespace);
+    {
+      await using load = await startLoad(namespace, { url: 'http://web/' });
+      await connectAndVanish(
+        { namespace: namespace.name, target: 'deploy/web', ports: [{ local: program.port, remote: 8080 }] },
+        () => load.answeredBy((by) => by === 'machine', 'the machine'),
+      );
+      await restored(namespace);
+      await load.answeredBy((by) => by.startsWith('web-'), 'the original');
+      const { subject } = await load.stop();
+      // A connection that was open to the machine when it was cut off may be reset; a new one may not fail.
+      const lost = subject.failed.filter(({ error }) => !/ECONNRESET|socket hang up/.test(error ?? ''));
+      assert.deepEqual(lost, []);
+    }
+    await assertNoSession(namespace);
+    await assertAsBefore(namespace, was);
+  });
+
+  for (const [what, break_] of [
+    ['an image that cannot be pulled any more', { image: 'registry.invalid/none:1' }],
+    ['an agent that crashes again and again', { command: ['false'] }],
+  ] as const) {
+    void test(`needs no healthy agent: ${what}`, async () => {
+      await using namespace = await deployWeb();
+      const was = await before(namespace);
+      await connectAndVanish({ namespace: namespace.name, target: 'deploy/web' }, async ({ id }) => {
+        const patch = { spec: { template: { spec: { containers: [{ name: 'main', ...break_ }] } } } };
+        await namespace.kubectl(['patch', `rs/bowline-${id}`, '-p', JSON.stringify(patch)]);
+        await namespace.kubectl(['delete', 'pod', '-l', `bowline.dev/session=${id}`, '--grace-period=0', '--force']);
+      });
+      await restored(namespace);
+      assert.match((await namespace.waitFor('the original', () => ask(daemon, namespace, 'web'))).by, /^web-/);
+      await assertAsBefore(namespace, was);
+    });
+  }
+
+  for (const [kind, target] of [
+    ['Deployment', 'deploy/web'],
+    ['StatefulSet', 'sts/web'],
+    ['Pod', 'pod/web'],
+  ] as const) {
+    void test(`starts stopped originals again: ${kind}; killed in the middle it goes on`, async () => {
+      const bare = { apiVersion: 'v1', kind, metadata: { name: 'web', labels: { app: 'web' } }, spec: webSpec() };
+      const object =
+        kind === 'Pod' ? bare : workload(kind, 'web', webSpec(), kind === 'StatefulSet' ? { serviceName: 'web' } : {});
+      await using namespace = await deploy(daemon, {
+        objects: [object, service('web', 'web', web)],
+        ready: [target],
+        urls: ['web'],
+        labels: restricted,
+      });
+      const was = await before(namespace);
+      await connectAndVanish({ namespace: namespace.name, target, stopOriginal: true });
+      const kill = (): Promise<string> =>
+        namespace.kubectl(['delete', 'pod', '-l', 'bowline.dev/keeper=namespace', '--grace-period=0', '--force']);
+      await namespace.waitFor(
+        'the keeper to begin',
+        async () => {
+          const [lease] = await daemon.cluster.list(leases, { namespace: namespace.name });
+          return lease === undefined || lease.spec?.holderIdentity === 'bowline-keeper';
+        },
+        { interval: 20, timeout: 60_000 },
+      );
+      await kill();
+      await restored(namespace);
+      assert.match((await namespace.waitFor('the original', () => ask(daemon, namespace, 'web'))).by, /^web/);
+      await assertAsBefore(namespace, was, {
+        anew: /^Pod\/web$/,
+        names: /^(Pod\/web-|EndpointSlice\/|Endpoints\/)/,
+      });
+    });
+  }
+
+  void test('a machine that only slept says so and is connected anew, unless somebody else took the workload', async () => {
+    await using namespace = await deployWeb();
+    await using program = await startProgram();
+    await using folder = await stateFolder();
+    const was = await before(namespace);
+    const asleep = await startDaemon(daemon.test, { stateFolder: folder.path });
+    const request = { namespace: namespace.name, target: 'deploy/web', ports: [{ local: program.port, remote: 8080 }] };
+    const first = await asleep.connect({ ...request, lapseSeconds: 5 });
+    await keptBy(asleep, first.name);
+    await asleep.crash();
+    await restored(namespace);
+    assert.match((await namespace.waitFor('the original', () => ask(daemon, namespace, 'web'))).by, /^web-/);
+    await using awake = await startDaemon(daemon.test, { stateFolder: folder.path });
+    const reasons = new Set<string>();
+    const { promise, resolve } = Promise.withResolvers<Connection>();
+    awake.manager.onChange(({ connection }) => {
+      if (connection?.reason !== undefined) reasons.add(connection.reason);
+      if (connection?.state === 'connected') resolve(connection);
+    });
+    await awake.manager.resume(never);
+    const second = await promise;
+    assert.notEqual(second.id, first.id);
+    assert.equal((await ask(daemon, namespace, 'web')).by, 'machine');
+    assert.ok([...reasons].some((reason) => /gave no sign for 5 s .+ put back .+ Connecting anew/.test(reason)));
+    await awake.disconnect(second.name);
+    await assertNoSession(namespace);
+    await assertAsBefore(namespace, was);
+  });
+
+  void test('by hand: the lines of docs/keeper.md, with kubectl alone and with a keeper', async () => {
+    await using namespace = await deployWeb();
+    const was = await before(namespace);
+    await using folder = await stateFolder();
+    for (const which of [1, 2]) {
+      const machine = await startDaemon(daemon.test, { stateFolder: folder.path });
+      const { name } = await machine.connect({ namespace: namespace.name, target: 'deploy/web' });
+      await keptBy(machine, name);
+      await machine.crash();
+      await fromDocs(namespace, which);
+      assert.match((await namespace.waitFor('the original', () => ask(daemon, namespace, 'web'))).by, /^web-/);
+      await namespace.waitFor(
+        'the namespace to be as before',
+        async () => diffSnapshots(was.objects, await snapshot(namespace.cluster, namespace.name)) === '',
+        { timeout: 30_000 },
+      );
+    }
+  });
+});
+
+/** Runs the last shell blocks of docs/keeper.md as they stand there; 2 is the last. */
+async function fromDocs(namespace: TestNamespace, which: number): Promise<void> {
+  const text = await readFile(join(import.meta.dirname, '../../docs/keeper.md'), 'utf8');
+  const blocks = [...text.matchAll(/^```sh\n([^]*?)^```$/gm)].map((match) => match[1]!);
+  const script = blocks
+    .at(which - 3)!
+    .replace('LEASE', 'bowline-deployment-web')
+    .replace('NAMESPACE', namespace.name);
+  const { kubectlPath, kubeconfig } = namespace.cluster;
+  const PATH = `${dirname(kubectlPath)}:${process.env['PATH']}`;
+  await promisify(execFile)('sh', ['-ec', script], {
+    env: { ...process.env, PATH, KUBECONFIG: kubeconfig, NS: namespace.name },
+  });
+}

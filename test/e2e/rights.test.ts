@@ -1,0 +1,217 @@
+/** Users who have exactly the Roles of docs/rights/ connect and disconnect; each right is asked for before anything is changed. */
+import assert from 'node:assert/strict';
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { after, before as beforeAll, suite, test } from 'node:test';
+import { parse } from 'yaml';
+import { BowlineError } from '../../api/errors.ts';
+import { ConnectRequest, type ConnectInput } from '../../api/schema.ts';
+import { bundleKeeper } from '../../keeper/bundle.ts';
+import { keeperManifest } from '../../daemon/redirect/keeper-manifest.ts';
+import type { TestNamespace } from '../cluster/namespace.ts';
+import {
+  ask,
+  assertAsBefore,
+  before,
+  container,
+  deploy,
+  fails,
+  podSpec,
+  service,
+  startDaemon,
+  stateFolder,
+  testCluster,
+  workload,
+  type TestDaemon,
+} from './redirect-testbed.ts';
+
+interface Rule {
+  apiGroups: string[];
+  resources: string[];
+  verbs: string[];
+}
+
+let daemon: TestDaemon;
+let folder: Awaited<ReturnType<typeof stateFolder>>;
+
+beforeAll(async () => {
+  daemon = await startDaemon(await testCluster());
+  folder = await stateFolder();
+});
+after(async () => {
+  await daemon[Symbol.asyncDispose]();
+  await folder[Symbol.asyncDispose]();
+});
+
+const never = new AbortController().signal;
+const group = 'rbac.authorization.k8s.io';
+const anew = { names: /^(Pod\/web-|EndpointSlice\/|Endpoints\/)/ };
+
+const deployWeb = (): Promise<TestNamespace> =>
+  deploy(daemon, {
+    objects: [
+      workload('Deployment', 'web', podSpec([container(daemon.test)])),
+      service('web', 'web', [{ name: 'http', port: 80, targetPort: 'http' }]),
+    ],
+    ready: ['deploy/web'],
+    urls: ['web'],
+  });
+
+async function rulesOf(file: string): Promise<Rule[]> {
+  const text = await readFile(join(import.meta.dirname, '../../docs/rights', file), 'utf8');
+  return (parse(text) as { rules: Rule[] }).rules;
+}
+
+/** A user with these rights in the namespace and no other; answers his kubeconfig. */
+async function login(namespace: TestNamespace, user: string, rules: Rule[]): Promise<string> {
+  await namespace.apply([
+    { apiVersion: 'v1', kind: 'ServiceAccount', metadata: { name: user } },
+    { apiVersion: `${group}/v1`, kind: 'Role', metadata: { name: user }, rules },
+    {
+      apiVersion: `${group}/v1`,
+      kind: 'RoleBinding',
+      metadata: { name: user },
+      roleRef: { apiGroup: group, kind: 'Role', name: user },
+      subjects: [{ kind: 'ServiceAccount', name: user, namespace: namespace.name }],
+    },
+  ]);
+  const token = (await namespace.kubectl(['create', 'token', user])).trim();
+  const admin = JSON.parse(
+    await namespace.kubectl(['config', 'view', '--raw', '--minify', '--flatten', '-o', 'json']),
+  ) as { users: Array<{ user: object }> };
+  admin.users[0]!.user = { token };
+  const kubeconfig = join(folder.path, `${namespace.name}-${user}`);
+  await writeFile(kubeconfig, JSON.stringify(admin), { mode: 0o600 });
+  return kubeconfig;
+}
+
+/** Until the API server knows the Role. */
+async function plans(namespace: TestNamespace, request: Partial<ConnectInput>): Promise<void> {
+  const plan = (): Promise<unknown> =>
+    daemon.manager.plan(ConnectRequest.parse({ names: 'env', namespace: namespace.name, ...request }), never);
+  await namespace.waitFor('the rights to be in force', async () => {
+    await plan();
+    return true;
+  });
+}
+
+/** Each right of the rules alone, and the rules without it. */
+function* withoutOne(rules: Rule[]): Generator<{ right: string; rest: Rule[] }> {
+  for (const [index, rule] of rules.entries()) {
+    for (const resource of rule.resources) {
+      for (const verb of rule.verbs) {
+        const resources = rule.resources.filter((each) => each !== resource);
+        const verbs = rule.verbs.filter((each) => each !== verb);
+        const others = [
+          { ...rule, resources },
+          { ...rule, resources: [resource], verbs },
+        ].filter((each) => each.resources.length > 0 && each.verbs.length > 0);
+        yield { right: `${verb} ${resource}`, rest: rules.toSpliced(index, 1, ...others) };
+      }
+    }
+  }
+}
+
+void suite('the Roles of docs/rights', { concurrency: 2, timeout: 600_000 }, () => {
+  const cases: Array<[file: string, request: Partial<ConnectInput>, warns: boolean]> = [
+    ['connect.yaml', {}, false],
+    ['redirect.yaml', { target: 'svc/web' }, true],
+    ['stop-original.yaml', { target: 'svc/web', stopOriginal: true, withoutKeeper: true }, true],
+    ['stop-original-own-keeper.yaml', { target: 'svc/web', stopOriginal: true }, false],
+  ];
+  for (const [file, request, warns] of cases) {
+    void test(`${file} is enough`, async () => {
+      await using namespace = await deployWeb();
+      const kubeconfig = await login(namespace, 'user', await rulesOf(file));
+      await plans(namespace, { ...request, kubeconfig });
+      const was = await before(namespace);
+      const connection = await daemon.connect({ ...request, namespace: namespace.name, kubeconfig });
+      const codes = connection.warnings.map(({ code }) => code);
+      assert.equal(codes.includes('NO_KEEPER'), warns, JSON.stringify(connection.warnings));
+      await daemon.disconnect(connection.name);
+      assert.match((await namespace.waitFor('the original', () => ask(daemon, namespace, 'web'))).by, /^web-/);
+      await assertAsBefore(namespace, was, request.stopOriginal === true ? anew : {});
+    });
+  }
+
+  void test('without one of them: which one, before anything is touched', async () => {
+    await using namespace = await deployWeb();
+    const was = await before(namespace);
+    const unasked: string[] = [];
+    for (const [file, request] of cases.slice(1, 3)) {
+      for (const { right, rest } of withoutOne(await rulesOf(file))) {
+        // Only for the kind that the target turns out to be.
+        if (file === 'stop-original.yaml' && /^(create|patch) pods$|^patch (statefulsets|replicasets)$/.test(right))
+          continue;
+        const kubeconfig = await login(namespace, 'less', rest);
+        const error = await daemon.manager
+          .plan(ConnectRequest.parse({ names: 'env', namespace: namespace.name, ...request, kubeconfig }), never)
+          .then(
+            () => undefined,
+            (reason: unknown) => BowlineError.from(reason),
+          );
+        const [verb = '', resource = ''] = right.split(' ');
+        const missing = (error?.details?.['missing'] ?? []) as Array<{
+          verb: string;
+          resource: string;
+          subresource?: string;
+        }>;
+        const named = missing.some(
+          (each) =>
+            each.verb === verb &&
+            `${each.resource}${each.subresource === undefined ? '' : `/${each.subresource}`}` === resource,
+        );
+        if (error?.code !== 'RIGHTS_MISSING' || !named) unasked.push(`${file}: ${right}: ${error?.message}`);
+      }
+    }
+    assert.deepEqual(unasked, []);
+    await namespace.kubectl(['delete', 'role/less', 'rolebinding/less', 'serviceaccount/less']);
+    await assertAsBefore(namespace, was);
+  });
+
+  void test('--stop-original without a keeper is refused before anything of the workload is touched; a keeper of the cluster is seen', async () => {
+    await using namespace = await deployWeb();
+    const kubeconfig = await login(namespace, 'user', await rulesOf('stop-original.yaml'));
+    const request = { target: 'deploy/web', namespace: namespace.name, kubeconfig, stopOriginal: true };
+    await plans(namespace, request);
+    const was = await before(namespace);
+    await fails(daemon.connect(request), 'KEEPER_MISSING', /would start the originals again/, /--without-keeper/);
+    await assertAsBefore(namespace, was);
+    assert.equal(
+      (await daemon.manager.keeperStatus({ kubeconfig, namespace: namespace.name }, never)).keeper,
+      undefined,
+    );
+
+    const system = `${namespace.name}-system`;
+    const manifest = keeperManifest({
+      namespace: system,
+      scope: 'cluster',
+      image: daemon.test.nodeImage,
+      code: await bundleKeeper(),
+    });
+    // Its cluster-wide names are those of this test; more than one may be there.
+    const input = manifest
+      .replaceAll('name: bowline-keeper\n', `name: ${system}\n`)
+      .replaceAll(`serviceAccountName: bowline-keeper`, `serviceAccountName: ${system}`);
+    await namespace.cluster.kubectl(['apply', '-f', '-'], { input });
+    try {
+      await namespace.cluster.kubectl(['rollout', 'status', `deploy/${system}`, '-n', system, '--timeout=60s'], {
+        timeout: 65_000,
+      });
+      await namespace.waitFor(
+        'the keeper of the cluster',
+        async () =>
+          (await daemon.manager.keeperStatus({ kubeconfig, namespace: namespace.name }, never)).keeper === 'cluster',
+      );
+      const connection = await daemon.connect(request);
+      assert.equal(
+        connection.warnings.some(({ code }) => code === 'NO_KEEPER'),
+        false,
+      );
+      await daemon.disconnect(connection.name);
+      await assertAsBefore(namespace, was, anew);
+    } finally {
+      await namespace.cluster.kubectl(['delete', '-f', '-', '--wait=false'], { input });
+    }
+  });
+});
