@@ -2,7 +2,7 @@
  * Runs the user's command with the pod's variables: standard streams inherited, signals passed on, its end as a shell
  * would report it. The terminal sends its own signals (Ctrl-C) to the command itself, so those are not sent twice.
  */
-import { spawn, type ChildProcess } from 'node:child_process';
+import { spawn, type ChildProcess, type StdioOptions } from 'node:child_process';
 import { constants } from 'node:os';
 import { notStarted } from './find-program.ts';
 
@@ -16,10 +16,17 @@ export interface RunOptions {
   podVariables: Readonly<Record<string, string>>;
   /** Programs that become the command, with their arguments: the way into a namespace. */
   enter?: readonly string[];
+  streams?: Streams;
+}
+
+/** Streams of its own, instead of those of this process, for a command that is ours. */
+export interface Streams {
+  stdio: StdioOptions;
+  onStart: (child: ChildProcess) => void;
 }
 
 /** Resolves with the exit status, 128 + number for a signal. Rejects with COMMAND_NOT_STARTED. */
-export async function runCommand({ command, env, podVariables, enter = [] }: RunOptions): Promise<number> {
+export async function runCommand({ command, env, podVariables, enter = [], streams }: RunOptions): Promise<number> {
   const [program = '', ...args] = [...enter, ...command];
   const { promise, resolve, reject } = Promise.withResolvers<number>();
   let child: ChildProcess | undefined;
@@ -33,7 +40,8 @@ export async function runCommand({ command, env, podVariables, enter = [] }: Run
     return () => process.removeListener(name, forward);
   });
   try {
-    child = spawn(program, args, { stdio: 'inherit', env: { ...env, ...podVariables } });
+    child = spawn(program, args, { stdio: streams?.stdio ?? 'inherit', env: { ...env, ...podVariables } });
+    streams?.onStart(child);
     child.once('error', (error: NodeJS.ErrnoException) => reject(notStarted(command[0] ?? '', reasonOf(error), error)));
     child.once('exit', (code, signal) => resolve(code ?? 128 + (signal === null ? 0 : constants.signals[signal])));
     return await promise;

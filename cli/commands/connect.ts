@@ -2,8 +2,8 @@
 import { Command, Option } from 'commander';
 import type { Client } from '../../api/client.ts';
 import { BowlineError, exitStatus } from '../../api/errors.ts';
-import type { Connection, ConnectInput, Progress } from '../../api/schema.ts';
-import { formatProblem } from '../../env-parser/format-problem.ts';
+import type { ConnectInput } from '../../api/schema.ts';
+import { openPlace } from '../command-place.ts';
 import {
   connectRequest,
   filled,
@@ -13,17 +13,15 @@ import {
   parseSize,
   type ConnectOptions,
 } from '../connect-request.ts';
-import { daemonIfAnything, ensureDaemon } from '../daemon-process.ts';
+import { connect, release } from '../connected.ts';
+import { ensureDaemon } from '../daemon-process.ts';
 import { findProgram } from '../find-program.ts';
-import { chooseVariables } from '../environment/choose-variables.ts';
-import { badEnvironmentFile, readEnvironmentFile } from '../environment/read-environment-file.ts';
+import { givenEnvironmentFile } from '../environment/read-environment-file.ts';
 import { watchHeld } from '../held-connection.ts';
-import { errorLine, onErr, outJson, type Io } from '../io.ts';
-import { cancelOnInterrupt, follow, withoutResult } from '../operation.ts';
-import { createProgressView, progressOption } from '../progress.ts';
-import { privateFilesFor, privateFilesOption, type PrivateFilesMode } from '../private-files/for-connection.ts';
-import { runCommand } from '../run-command.ts';
-import { describeConnected, describePlan, describeUntied } from '../texts.ts';
+import { outJson, type Io } from '../io.ts';
+import { progressOption } from '../progress.ts';
+import { privateFilesOption, type PrivateFilesMode } from '../private-files/for-connection.ts';
+import { describeConnected, describePlan } from '../texts.ts';
 
 export function connectCommand(io: Io): Command {
   return new Command('connect')
@@ -116,7 +114,7 @@ export function connectCommand(io: Io): Command {
     .addHelpText('after', details)
     .action(async (target: string | undefined, options: ConnectOptions & { dryRun?: boolean }) => {
       if (io.command?.length === 0) throw new BowlineError('BAD_ARGUMENT', 'There is no command behind --.');
-      const request = connectRequest(target, options, io.facts.env, await environmentFile(io, options));
+      const request = connectRequest(target, options, io.facts.env, await givenEnvironmentFile(io, options.envFile));
       const program = io.command && (await findProgram(io.command[0] ?? '', io.facts));
       const client = await ensureDaemon(io);
       if (options.dryRun) {
@@ -141,17 +139,6 @@ const globs = (name: string, what: string): Option =>
   new Option(`${name} <GLOB>`, `${what}; may be repeated`)
     .argParser((text: string, previous: string[]) => [...previous, filled(name)(text)])
     .default([], 'none');
-
-/** Whatever is wrong with it is said in full, and then nothing is touched. */
-async function environmentFile(io: Io, { envFile }: ConnectOptions): Promise<ConnectInput['environmentFile']> {
-  if (envFile === false) return undefined;
-  const found = await readEnvironmentFile(process.cwd(), envFile);
-  if (found === undefined) return undefined;
-  if (!io.json)
-    for (const warning of found.file.warnings) io.err(`${onErr('yellow', 'warning:')} ${formatProblem(warning)}\n`);
-  if (found.problems.length > 0) throw badEnvironmentFile(found);
-  return found.given;
-}
 
 async function connectInBackground(client: Client, request: ConnectInput, io: Io): Promise<void> {
   const { connection, lines } = await connect(client, request, { io, hold: false, jsonTo: io.out });
@@ -180,14 +167,9 @@ async function connectAndRun(client: Client, { request, command, program, mode, 
   let status: number;
   let failure: unknown;
   try {
-    const warn = (code: string, message: string): void =>
-      createProgressView(io, io.err).line({ type: 'warning', code, message });
-    using files = await privateFilesFor(connection, { mode, program, io, warn });
-    held.onChange(({ services }) => void files?.update(services).catch(() => undefined));
-    const query = { inPlace: files !== undefined };
-    const environment = await client.call('environment', { params: { name: connection.name }, query });
-    const { variables } = chooseVariables(environment, { all: false });
-    status = await runCommand({ command, env: io.facts.env, podVariables: variables, enter: files?.enter ?? [] });
+    using place = await openPlace(client, connection, { program, mode, io });
+    held.onChange(({ services }) => place.update(services));
+    status = await place.run(command);
   } catch (error) {
     failure = error;
     status = exitStatus[BowlineError.from(error).category];
@@ -198,49 +180,6 @@ async function connectAndRun(client: Client, { request, command, program, mode, 
   if (failure) throw failure;
   if (status !== 0) return status;
   return held.failure === undefined ? released : exitStatus[held.failure];
-}
-
-/** The exit status of the release; that somebody else was faster is fine. */
-async function release(name: string, io: Io): Promise<number> {
-  try {
-    // The daemon may be another one than that of the connect.
-    const client = await daemonIfAnything(io);
-    if (!client) return 0;
-    await follow(client, 'disconnect', { params: { name } }, { io, cancellable: false, jsonTo: io.err });
-    if (io.steps && !io.json) io.err(describeUntied(name));
-    return 0;
-  } catch (thrown) {
-    const error = BowlineError.from(thrown);
-    if (error.code === 'CONNECTION_NOT_FOUND') return 0;
-    io.err(io.json ? errorLine(error) : `${name} was not released: ${error.message}\n`);
-    return exitStatus[error.category];
-  }
-}
-
-/** Connects, and answers with the rest of the stream, which is the hold. */
-async function connect(
-  client: Client,
-  request: ConnectInput,
-  { io, hold, jsonTo }: { io: Io; hold: boolean; jsonTo: (text: string) => void },
-): Promise<{ connection: Connection; lines: AsyncIterator<unknown> }> {
-  const view = createProgressView(io, jsonTo);
-  const cancel = new AbortController();
-  using _ = cancelOnInterrupt(view, cancel, { io, cancellable: true });
-  const lines = client.stream('connect', { body: { ...request, awaitFiles: hold }, query: { hold } }, cancel.signal);
-  try {
-    for (let next = await lines.next(); !next.done; next = await lines.next()) {
-      const line = next.value as Progress;
-      view.line(line);
-      if (line.type === 'result' && line.connection) {
-        view.end('done');
-        return { connection: line.connection, lines };
-      }
-    }
-  } catch (error) {
-    view.end('failed');
-    throw error;
-  }
-  throw withoutResult();
 }
 
 const details = `

@@ -9,6 +9,7 @@ import type { ConnectInput } from '../../api/schema.ts';
 import { fileNames, type Parsed } from '../../env-parser/environment-file.ts';
 import { parseEnvironmentFile } from '../../env-parser/parse.ts';
 import { formatProblem } from '../../env-parser/format-problem.ts';
+import { onErr, type Io } from '../io.ts';
 
 /** Bytes; a file that somebody wrote by hand has a hundredth of it. */
 const limit = 256 * 1024;
@@ -48,6 +49,20 @@ function unreadable(path: string, why: string): BowlineError {
   return new BowlineError('ENVIRONMENT_FILE_INVALID', `${path} cannot be read: ${why}.`, {
     hint: '--env-file FILE names another one, --no-env-file leaves it out.',
   });
+}
+
+/** For a connection; `false` is for none. Whatever is wrong with it is said in full, and then nothing is touched. */
+export async function givenEnvironmentFile(
+  io: Io,
+  named: string | false | undefined,
+): Promise<ConnectInput['environmentFile']> {
+  if (named === false) return undefined;
+  const found = await readEnvironmentFile(process.cwd(), named);
+  if (found === undefined) return undefined;
+  if (!io.json)
+    for (const warning of found.file.warnings) io.err(`${onErr('yellow', 'warning:')} ${formatProblem(warning)}\n`);
+  if (found.problems.length > 0) throw badEnvironmentFile(found);
+  return found.given;
 }
 
 /** All problems, each with its place; for the owner of the file, who may see its lines. */
