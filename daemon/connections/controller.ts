@@ -13,20 +13,20 @@ import { leases } from '../cluster/resources.ts';
 import { containerVariables, type ContainerInput } from '../environment/container.ts';
 import { environmentOf } from '../environment/environment.ts';
 import { imageVariables } from '../environment/image.ts';
+import { placeVolumes } from '../environment/placements.ts';
 import {
   externalsOf,
   namespacesOf,
-  placementsOf,
   resolveEnvironmentFile,
   savedEnvironmentFile,
   type Placement,
 } from '../environment/environment-file.ts';
-import { matchVolumes } from '../../env-parser/references.ts';
 import type { EnvironmentFile } from '../../env-parser/environment-file.ts';
 import type { ProcessFacts } from '../environment/process.ts';
 import { inspectPod } from '../fidelity/inspect-pod.ts';
 import type { Log } from '../log.ts';
 import type { NamesAttachment, NamesManager } from '../names/names.ts';
+import { abortable } from '../names/source.ts';
 import { agentRunning, type RunningAgent } from '../redirect/agent-wait.ts';
 import { proveRedirect } from '../redirect/proof.ts';
 import { releaseSession } from '../redirect/release.ts';
@@ -83,8 +83,7 @@ export class ConnectionController {
   private namesMode: 'hosts' | 'env' | undefined;
   private readonly files: ConnectionFiles | undefined;
   /** What the environment file wants elsewhere, as far as it is there. */
-  private readonly placed: Placement[] = [];
-  private placing: Promise<void> = Promise.resolve();
+  private placing: Promise<Placement[]> | undefined;
   /** Asked for once: in a container without `cat` there is nothing to read. */
   private facts: Promise<ProcessFacts | undefined> | undefined;
   private proof: Connection['proof'];
@@ -232,6 +231,7 @@ export class ConnectionController {
     const { namespace, server } = this.session;
     const services = this.names?.services() ?? [];
     const files = this.files?.snapshot();
+    const placed = await this.placeVolumes(signal);
     return environmentOf({
       ...this.containerInput(await this.facts, signal),
       services,
@@ -240,7 +240,7 @@ export class ConnectionController {
       server,
       inPlace,
       files,
-      file: resolveEnvironmentFile(this.environmentFile, { services, namespace, files, placed: this.placed, inPlace }),
+      file: resolveEnvironmentFile(this.environmentFile, { services, namespace, files, placed, inPlace }),
       timeZone: Intl.DateTimeFormat().resolvedOptions().timeZone,
     });
   }
@@ -473,34 +473,23 @@ export class ConnectionController {
 
   private startFiles(tunnels: Tunnels, pod: string): void {
     this.files?.start(tunnels.outbound, pod);
-    this.placing = this.placing.then(() => this.placeFiles(this.ending.signal)).catch(() => undefined);
+    this.placeVolumes(this.ending.signal).catch(quiet);
   }
 
-  /** Puts volumes where the environment file wants them. What cannot be is told, and its variables hold the copy's path. */
-  private async placeFiles(signal: AbortSignal): Promise<void> {
-    const { files, environmentFile } = this;
-    if (files === undefined || environmentFile === undefined) return;
-    const problems: string[] = [];
-    for (const placement of placementsOf(environmentFile)) {
-      const { token, to } = placement;
-      if (this.placed.some((each) => each.token === token && each.to === to)) continue;
-      await files.settled(signal);
-      const mounts = files.snapshot()?.mounts ?? [];
-      const volumes = mounts.map(({ volume }) => volume);
-      const [volume] = matchVolumes(token.name, volumes);
-      // The real path in the pod is for a command with private files; who runs without is told with the variable.
-      if (volume === undefined || mounts.some((mount) => mount.volume === volume && mount.mountPath === to)) continue;
-      // A pattern stands for several files: the volume that has them.
-      const path = token.path?.includes('*') === true ? undefined : token.path;
-      try {
-        await files.download({ volume, ...(path === undefined ? {} : { path }), to }, signal);
-        this.placed.push(placement);
-      } catch (error) {
-        problems.push(BowlineError.from(error).message);
-      }
-    }
-    if (problems.length > 0 && !signal.aborted)
-      this.warn(() => undefined, { code: 'VOLUME_NOT_PLACED', message: problems.join(' ') });
+  /** Once for each daemon: the places stay until the connection is released. Waits for the volumes, within a bound. */
+  private async placeVolumes(signal: AbortSignal): Promise<Placement[]> {
+    const { environmentFile, files } = this;
+    if (environmentFile === undefined || files === undefined) return [];
+    this.placing ??= placeVolumes(environmentFile, files, this.ending.signal).then(({ placed, failed }) => {
+      const said = failed.map(({ token, reason }) => `${token.text}: ${reason}`);
+      if (said.length > 0) this.warn(quiet, { code: 'VOLUME_NOT_PLACED', message: said.join(' ') });
+      return placed;
+    });
+    const enough = AbortSignal.timeout(this.session.request.timeoutSeconds * 1000);
+    return abortable(this.placing, AbortSignal.any([signal, enough])).catch(() => {
+      signal.throwIfAborted();
+      return [];
+    });
   }
 
   /** Bounded: what takes longer follows, and is said. */
@@ -511,7 +500,7 @@ export class ConnectionController {
     const enough = AbortSignal.timeout(timeoutSeconds * 1000);
     const limit = AbortSignal.any([signal, enough]);
     await files.settled(limit, from).catch(() => undefined);
-    if (from === undefined && !limit.aborted) await this.placing;
+    if (from === undefined && !limit.aborted) await this.placeVolumes(limit).catch(quiet);
     signal.throwIfAborted();
     const unplaced = this.session.warnings.find(({ code }) => code === 'VOLUME_NOT_PLACED');
     if (unplaced !== undefined) onProgress({ type: 'warning', ...unplaced });

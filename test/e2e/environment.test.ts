@@ -10,6 +10,9 @@ import { belongsToMachine } from '../../env-parser/machine-variables.ts';
 import { distrolessImage, nodeImage } from '../cluster/stock-images.ts';
 import { startDeveloper, type Developer } from './developer.ts';
 
+/** The one that the documentation of Azure Dev Spaces names in its example. */
+const other = 'mynamespace';
+const account = '/var/run/secrets/kubernetes.io/serviceaccount';
 const shell = ['sh', '-c', 'export BY_ENTRYPOINT=yes; exec sleep infinity'];
 
 void suite('the environment', { timeout: 300_000 }, () => {
@@ -18,17 +21,40 @@ void suite('the environment', { timeout: 300_000 }, () => {
 
   before(async () => {
     dev = await startDeveloper({ name: 'environment', helper: true });
+    await dev.cluster.kubectl(['delete', 'namespace', other, '--ignore-not-found', '--wait'], { timeout: 60_000 });
+    await dev.cluster.kubectl(['create', 'namespace', other]);
+    await dev.cluster.kubectl(['apply', '-n', other, '-f', '-'], { input: list(...answering('myapp2')) });
     await dev.namespace.apply([
+      ...answering('myapp1'),
+      configMap('whitelist', { whitelist: 'alice\nbob\n' }),
       configMap('settings', { LOG_LEVEL: 'debug', 'dotted.name': 'yes', MOTTO: `it's "so" $HOME \`now\`\n100% ünï!` }),
       secret('database', { USER: 'shop', PASSWORD: 'p$(LOG_LEVEL)$$x' }),
       deployment('everything', { ...everything, command: shell }),
       // Nothing in the image but one static program.
       deployment('distroless', { ...everything, image: distrolessImage }),
+      deployment(
+        'whitelisted',
+        {
+          command: shell,
+          env: [
+            { name: 'MYAPP1_SERVICE_HOST', value: 'of the container' },
+            { name: 'LIST', value: '/etc/lists/whitelist' },
+          ],
+          volumeMounts: [{ name: 'whitelist', mountPath: '/etc/lists' }],
+        },
+        { volumes: [{ name: 'whitelist', configMap: { name: 'whitelist' } }] },
+      ),
     ]);
-    await Promise.all(['everything', 'distroless'].map((name) => dev.namespace.rollout(`deploy/${name}`)));
+    await Promise.all(
+      ['everything', 'distroless', 'whitelisted', 'myapp1'].map((name) => dev.namespace.rollout(`deploy/${name}`)),
+    );
+    await dev.cluster.kubectl(['rollout', 'status', '-n', other, 'deploy/myapp2', '--timeout=60s']);
     untouched = await dev.whole();
   });
-  after(() => dev?.[Symbol.asyncDispose]());
+  after(async () => {
+    await dev?.cluster.kubectl(['delete', 'namespace', other, '--ignore-not-found', '--wait=false']);
+    await dev?.[Symbol.asyncDispose]();
+  });
 
   const environmentOf = async (name: string): Promise<Environment> => {
     await dev.must(['connect', `deploy/${name}`, '-n', dev.namespace.name]);
@@ -85,7 +111,165 @@ void suite('the environment', { timeout: 300_000 }, () => {
     assert.equal(environment.variables['NODE_VERSION'], undefined, "not what the agent's image sets");
     assert.deepEqual((await podOf('distroless')).spec?.ephemeralContainers, undefined, 'the original is left alone');
   });
+
+  /** A folder of the developer with an environment file in it. */
+  const project = async (name: string, file: string, text: string): Promise<string> => {
+    const folder = `${dev.machine.home}/${name}`;
+    await dev.sh(`mkdir -p ${folder} && cat > ${folder}/${file}`, { input: text });
+    return folder;
+  };
+  const connect = (name: string, ...more: string[]): string[] => [
+    'connect',
+    `deploy/${name}`,
+    '-n',
+    dev.namespace.name,
+    ...more,
+  ];
+
+  test('azds-local.env as Azure Dev Spaces documents it, unchanged', async () => {
+    const cwd = await project('azds', 'azds-local.env', azdsExample);
+    const script = [
+      'cat $WHITELIST_PATH',
+      'ls $KUBERNETES_IN_CLUSTER_CONFIG_OVERWRITE',
+      'for host in $MYAPP1_SERVICE_HOST myapp1 myapp1.svc.cluster.local $MYAPP2_SERVICE_HOST myapp2.mynamespace',
+      'do curl -sS $host/; done',
+    ].join('; ');
+    const expected = 'alice\nbob\nca.crt\nnamespace\ntoken\nmyapp1\nmyapp1\nmyapp1\nmyapp2\nmyapp2\n';
+    for (const privateFiles of ['on', 'off']) {
+      const args = connect('whitelisted', '--private-files', privateFiles, '--', 'sh', '-ec', `${script}; env -0 >&2`);
+      const { exitCode, stdout, stderr } = await dev.bowline(args, { cwd });
+      assert.deepEqual([exitCode, stdout], [0, expected], stderr);
+      const { WHITELIST_PATH, KUBERNETES_IN_CLUSTER_CONFIG_OVERWRITE: token } = variables(stderr);
+      assert.match(WHITELIST_PATH ?? '', /^\/.*\/whitelist$/);
+      // The user may not write there, but a command in the place of the pod has the files there anyway.
+      if (privateFiles === 'on') assert.equal(token, account);
+      else assert.match(token ?? '', /^\/run\/user\/1500\/bowline\//);
+      await untouched();
+    }
+  });
+
+  test('an entry of the file wins over the Service, and this over the container; each says where it came from', async () => {
+    const cwd = await project(
+      'precedence',
+      'azds-local.env',
+      'MYAPP1_SERVICE_HOST=of the file\nNEW=${volumes.whitelist}\n',
+    );
+    const look = async (...options: string[]): Promise<Environment> => {
+      await dev.must([...connect('whitelisted'), ...options], { cwd });
+      const environment = Environment.parse(await dev.json(['env']));
+      await dev.must(['disconnect']);
+      return environment;
+    };
+    const withFile = await look();
+    assert.equal(withFile.variables['MYAPP1_SERVICE_HOST'], 'of the file');
+    assert.deepEqual(
+      ['MYAPP1_SERVICE_HOST', 'NEW', 'MYAPP1_SERVICE_PORT', 'BY_ENTRYPOINT', 'BOWLINE_ROOT'].map(
+        (name) => withFile.origins[name],
+      ),
+      ['file', 'file', 'service', 'container', 'machine'],
+    );
+    assert.equal(withFile.variables['LIST'], `${withFile.variables['NEW']}/whitelist`, 'the path of the copy');
+    assert.equal(withFile.rewritten['LIST'], 'the same file on this machine');
+    const withoutFile = await look('--no-env-file');
+    assert.match(withoutFile.variables['MYAPP1_SERVICE_HOST'] ?? '', /^127\.66\./);
+    assert.equal(withoutFile.origins['NEW'], undefined);
+    await untouched();
+  });
+
+  test('what the file names and the cluster does not have: all of it is said, and nothing is touched', async () => {
+    const cwd = await project(
+      'wrong',
+      'azds-local.env',
+      'A=${volumes.whitelst}\nB=${services.myap1}\nC=${services.gone?}\n',
+    );
+    const { exitCode, stderr } = await dev.bowline(connect('whitelisted'), { cwd });
+    assert.equal(exitCode, 2);
+    assert.match(stderr, /^error\[ENVIRONMENT_FILE_INVALID\]: .*azds-local\.env.*1:\d+: .*whitelst.*2:\d+: .*myap1/s);
+    await untouched();
+  });
+
+  test('a Bridge to Kubernetes file: volumes at their local path, services, a host of outside through the cluster', async () => {
+    const server = new URL(
+      (await dev.cluster.kubectl(['config', 'view', '-o', 'jsonpath={.clusters[0].cluster.server}'])).trim(),
+    );
+    const cwd = await project('bridge', 'KubernetesLocalProcessConfig.yaml', bridgeExample(server));
+    const script = [
+      'cat $WHITELIST/whitelist whitelist-here/whitelist',
+      'curl -sS $MYAPP1/; curl -sS http://$MYAPP2/',
+      'curl -sSk https://$API_HOST:$API_PORT/version | grep -o gitVersion',
+    ].join('; ');
+    const { exitCode, stdout, stderr } = await dev.bowline(connect('whitelisted', '--', 'sh', '-ec', script), { cwd });
+    assert.deepEqual([exitCode, stdout], [0, 'alice\nbob\nalice\nbob\nmyapp1\nmyapp2\ngitVersion\n'], stderr);
+    assert.match(stderr, /Probes has no effect/);
+    assert.equal(await dev.sh(`ls ${cwd}`), 'KubernetesLocalProcessConfig.yaml', 'what was put there is gone');
+    await untouched();
+  });
+
+  test("a client library in the cluster's own configuration is the pod's service account, with names and without", async () => {
+    const library = `${dev.machine.checkout}/node_modules/@kubernetes/client-node/dist/index.js`;
+    const script = `
+      import { AuthenticationV1Api, KubeConfig } from '${library}';
+      const config = new KubeConfig();
+      config.loadFromCluster(process.env.PREFIX ?? '');
+      const review = await config.makeApiClient(AuthenticationV1Api).createSelfSubjectReview({ body: {} });
+      console.log(review.status.userInfo.username);`;
+    const node = ['node', '--input-type=module', '-e', script];
+    const who = `system:serviceaccount:${dev.namespace.name}:default\n`;
+    for (const [options, command] of [
+      [['--private-files', 'on'], node],
+      // Without the place of the pod the library is told where the files are.
+      [
+        ['--private-files', 'off'],
+        ['sh', '-c', 'PREFIX=$BOWLINE_ROOT exec "$@"', 'sh', ...node],
+      ],
+      [
+        ['--private-files', 'off', '--names', 'env'],
+        ['sh', '-c', 'PREFIX=$BOWLINE_ROOT exec "$@"', 'sh', ...node],
+      ],
+      [['--private-files', 'on', '--names', 'env'], node],
+    ] as const) {
+      const { exitCode, stdout, stderr } = await dev.bowline(connect('whitelisted', ...options, '--', ...command));
+      assert.deepEqual([exitCode, stdout], [0, who], `${options.join(' ')}: ${stderr}`);
+    }
+    await untouched();
+  });
 });
+
+/** The four entries of the documented example. */
+const azdsExample = `
+# a file of a volume, by the folder into which that is brought
+
+WHITELIST_PATH=\${volumes.whitelist}/whitelist
+
+# the token, as clusters of that time named its volume
+
+KUBERNETES_IN_CLUSTER_CONFIG_OVERWRITE=\${volumes.default-token-*|${account}}
+
+# services: of the namespace, and of another one
+
+MYAPP1_SERVICE_HOST=\${services.myapp1}
+MYAPP2_SERVICE_HOST=\${services.mynamespace.myapp2}
+`;
+
+const bridgeExample = (server: URL): string => `
+version: 0.1
+volumeMounts:
+  - name: whitelist
+    localPath: whitelist-here
+env:
+  - name: WHITELIST
+    value: $(volumeMounts:whitelist)
+  - name: MYAPP1
+    value: http://$(services:myapp1)
+  - name: MYAPP2
+    value: $(services:myapp2.mynamespace:80)
+  - name: API_HOST
+    value: $(externalEndpoints:${server.hostname}:${server.port})
+  - name: API_PORT
+    value: "${server.port}"
+enableFeatures:
+  - Probes
+`;
 
 /** Variables from all that Kubernetes offers. */
 const everything: Omit<V1Container, 'name'> = {
@@ -155,6 +339,25 @@ function deployment(name: string, container: Omit<V1Container, 'name'>, pod: obj
       },
     },
   };
+}
+
+/** A Service on port 80 that says its name, and the one pod of it. */
+function answering(name: string): object[] {
+  const program = `require('node:http').createServer((_, answer) => answer.end('${name}\\n')).listen(8080)`;
+  const service = {
+    apiVersion: 'v1',
+    kind: 'Service',
+    metadata: { name },
+    spec: { selector: { app: name }, ports: [{ port: 80, targetPort: 8080 }] },
+  };
+  return [
+    service,
+    deployment(name, { command: ['node', '-e', program], readinessProbe: { tcpSocket: { port: 8080 } } }),
+  ];
+}
+
+function list(...items: object[]): string {
+  return JSON.stringify({ apiVersion: 'v1', kind: 'List', items });
 }
 
 /** NAME=value, each ended by NUL. */

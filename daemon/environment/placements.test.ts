@@ -1,0 +1,53 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { BowlineError } from '../../api/errors.ts';
+import type { Connection } from '../../api/schema.ts';
+import { readEnvironmentFile } from './environment-file.ts';
+import { placeVolumes } from './placements.ts';
+
+const account = '/var/run/secrets/kubernetes.io/serviceaccount';
+
+void test('volumes are put at their places once they have come; what cannot be is told; the place in the pod is left alone', async () => {
+  const file = readEnvironmentFile({
+    path: '/work/azds-local.env',
+    text: [
+      'A=${volumes.lists|./lists}',
+      'B=${volumes.lists/*.txt|./some}',
+      'C=${volumes.lists/a.txt|/srv/taken}',
+      `D=\${volumes.default-token-*|${account}}`,
+      'E=${volumes.gone|./gone?}',
+      'F=${volumes.lists}',
+    ].join('\n'),
+  })!;
+  const mount = (volume: string, mountPath: string) =>
+    ({ volume, mountPath, kind: 'configMap', local: '/copy', state: 'ready' }) as const;
+  const snapshot = (): Connection['files'] => ({
+    folder: '/files',
+    backing: 'memory',
+    mounts: [mount('lists', '/etc/lists'), mount('kube-api-access-x', account)],
+  });
+  const asked: unknown[] = [];
+  let hasSettled = false;
+  const files = {
+    settled: async () => void (hasSettled = true),
+    snapshot: () => (hasSettled ? snapshot() : undefined),
+    async download(what: { volume: string; path?: string; to: string }) {
+      asked.push(what);
+      if (what.to === '/srv/taken') throw new BowlineError('LOCAL_PATH_TAKEN', '/srv/taken is there already.');
+    },
+  };
+  const { placed, failed } = await placeVolumes(file, files, new AbortController().signal);
+  assert.deepEqual(asked, [
+    { volume: 'lists', to: '/work/lists' },
+    { volume: 'lists', to: '/work/some' },
+    { volume: 'lists', path: 'a.txt', to: '/srv/taken' },
+  ]);
+  assert.deepEqual(
+    placed.map(({ to }) => to),
+    ['/work/lists', '/work/some'],
+  );
+  assert.deepEqual(
+    failed.map(({ to, reason }) => [to, reason]),
+    [['/srv/taken', '/srv/taken is there already.']],
+  );
+});
