@@ -28,7 +28,7 @@ interface Run {
 }
 
 function start(args: string[], env: Record<string, string> = {}, cwd?: string): Run {
-  const child = spawn(process.execPath, [main, ...args], {
+  const child = spawn(process.execPath, ['--', main, ...args], {
     env: { ...home.env, ...env },
     ...(cwd && { cwd }),
     stdio: 'pipe',

@@ -21,4 +21,4 @@ fi
 program=$1
 shift
 case $program in /*) ;; *) program="$root/$program" ;; esac
-exec "$node" --disable-warning=ExperimentalWarning "$program" "$@"
+exec "$node" --disable-warning=ExperimentalWarning -- "$program" "$@"
