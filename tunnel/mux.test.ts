@@ -8,6 +8,7 @@ import { frame, FrameReader, headerLength, writeHeader } from './frames.ts';
 import type { FrameType } from './frames.ts';
 import { Mux, retireAfter } from './mux.ts';
 import type { MuxOptions } from './mux.ts';
+import { leastUnderWay } from './pace.ts';
 import { tcpPair } from './testbed.ts';
 import { DialError } from './tunnel.ts';
 import { firstWindow } from './window.ts';
@@ -236,6 +237,28 @@ void test('what the tunnel itself says overtakes bytes that wait, and channels t
   assert.ok(sizeOf(said, large.id) < firstWindow, 'the reset waited for the large one');
   assert.ok(said.some(({ type }) => type === frame.ping));
   await hear(() => sizeOf(said, large.id) === firstWindow);
+});
+
+void test('no more is under way than the other end is known to take, whatever the credit', async () => {
+  await using peer = await start();
+  const { mux, far, hear } = peer;
+  const channel = mux.open({});
+  channel.attach(deaf);
+  const size = 4 * leastUnderWay;
+  say(far, frame.credit, 1, Buffer.from([0x7f, 0, 0, 0]));
+  channel.write(Buffer.alloc(size));
+  const said = await hear(({ type }) => type === frame.data);
+  await hear(() => sizeOf(said, 1) >= leastUnderWay);
+  say(far, frame.ping, 0);
+  await hear(({ type }) => type === frame.pong);
+  assert.equal(sizeOf(said, 1), leastUnderWay);
+  let answered = 0;
+  while (sizeOf(said, 1) < size) {
+    const pings = said.filter(({ type }) => type === frame.ping).length;
+    for (; answered < pings; answered += 1) say(far, frame.pong, 0);
+    const before = said.length;
+    await hear(() => said.length > before);
+  }
 });
 
 void test('an end follows the last byte, and a reset drops what waits', async () => {

@@ -5,7 +5,7 @@
  */
 
 /** Always may be under way: the buffer of a slow link, the first round trips of a fast one. */
-const leastUnderWay = 1024 * 1024;
+export const leastUnderWay = 1024 * 1024;
 /** Bytes between two marks. */
 const markEvery = 256 * 1024;
 const second = 1_000;
