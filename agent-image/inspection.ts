@@ -25,6 +25,8 @@ export interface InspectionRequest {
 
 export interface Endpoint {
   names: string[];
+  /** Where the names must lead; anywhere without it. Asked itself where none does. */
+  address?: string | undefined;
   ports: Array<{
     port: number;
     /** Where it answers for this program. */
@@ -117,16 +119,16 @@ async function inspectMount({ path, at }: { path: string; at: string }, key: str
   return files;
 }
 
-async function inspectEndpoint({ names, ports }: Endpoint): Promise<InspectedEndpoint> {
+async function inspectEndpoint({ names, address: wanted, ports }: Endpoint): Promise<InspectedEndpoint> {
   const addresses = await Promise.all(
     names.map((name) =>
       lookup(name).then(
-        ({ address }) => address,
+        ({ address }) => (wanted === undefined || address === wanted ? address : undefined),
         () => undefined,
       ),
     ),
   );
-  const address = addresses.find((each) => each !== undefined);
+  const address = addresses.find((each) => each !== undefined) ?? wanted;
   return {
     resolved: names.filter((_, index) => addresses[index] !== undefined),
     ports: await Promise.all(

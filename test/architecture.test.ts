@@ -45,9 +45,9 @@ const rules: Record<string, Rule> = {
     why: 'the privileged part: small enough to read whole, and it knows no Kubernetes; error codes only for its installation',
   },
   cli: {
-    folders: ['api', 'env-parser', 'helper'],
+    folders: ['api', 'env-parser', 'helper', 'agent-image/inspection'],
     packages: ['commander', '@vscode/sudo-prompt'],
-    why: 'a client like any other: everything of the cluster goes through the local API',
+    why: 'a client like any other: everything of the cluster goes through the local API; it looks around a program with the code by which the agent does',
   },
   'helper/client': {
     folders: ['api', 'helper'],

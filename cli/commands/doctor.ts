@@ -8,10 +8,18 @@ import type { DoctorCheck, DoctorRequest } from '../../api/schema.ts';
 import { productVersion } from '../../api/version.ts';
 import { filled, place, type PlaceOptions } from '../connect-request.ts';
 import { ensureDaemon } from '../daemon-process.ts';
+import { givenEnvironmentFile } from '../environment/read-environment-file.ts';
+import { fidelityOf } from '../fidelity/fidelity.ts';
+import { describeReport } from '../fidelity/report.ts';
 import { onOut, outJson, type Io } from '../io.ts';
+import { privateFilesOption, type PrivateFilesMode } from '../private-files/for-connection.ts';
 
 interface DoctorOptions extends PlaceOptions {
   agentImage?: string;
+  fidelity?: boolean;
+  container?: string;
+  privateFiles: PrivateFilesMode;
+  envFile?: string | false;
 }
 
 export function doctorCommand(io: Io): Command {
@@ -19,7 +27,9 @@ export function doctorCommand(io: Io): Command {
     .summary('find out what is in the way')
     .description(
       'Checks this machine, the kubeconfig, the API server and your rights, and what is in the way of connecting to\n' +
-        'TARGET. Nothing is changed. Exit status 7 when something fails.',
+        'TARGET. Nothing is changed. Exit status 7 when something fails.\n' +
+        'With --fidelity: connects to TARGET without taking its traffic, unless it is connected, and compares what its\n' +
+        'program has with what one on this machine gets. Values are compared by digests and never shown.',
     )
     .argument('[TARGET]', 'as for connect: deploy/NAME, sts/NAME, svc/NAME, ..., or a bare NAME')
     .option(
@@ -30,8 +40,18 @@ export function doctorCommand(io: Io): Command {
     .option('--context <NAME>', 'context of the kubeconfig (default: its current one)', filled('--context'))
     .option('--kubeconfig <FILE>', 'kubeconfig (default: $KUBECONFIG, else ~/.kube/config)', filled('--kubeconfig'))
     .addOption(new Option('--agent-image <IMAGE>', 'the image that connect would be given').env('BOWLINE_AGENT_IMAGE'))
+    .option(
+      '--fidelity',
+      'compare variables, files, names, identity, time zone and user of TARGET with those here; status 7 below 100 %',
+    )
+    .option('--container <NAME>', 'with --fidelity: as for connect', filled('--container'))
+    .addOption(privateFilesOption())
+    .option('--env-file <FILE>', 'with --fidelity: as for connect', filled('--env-file'))
+    .option('--no-env-file', 'with --fidelity: as for connect')
     .option('--json', 'one JSON document')
-    .action(async (target: string | undefined, { agentImage, ...options }: DoctorOptions) => {
+    .action(async (target: string | undefined, given: DoctorOptions) => {
+      if (given.fidelity === true) return fidelity(io, target, given);
+      const { agentImage, ...options } = given;
       const where = {
         ...place(options, io.facts.env),
         ...(target !== undefined && { target }),
@@ -45,6 +65,26 @@ export function doctorCommand(io: Io): Command {
       else for (const check of checks) io.out(describe(check));
       if (checks.some(({ state }) => state === 'failure')) io.status = 7;
     });
+}
+
+async function fidelity(io: Io, target: string | undefined, options: DoctorOptions): Promise<void> {
+  if (target === undefined)
+    throw new BowlineError('BAD_ARGUMENT', '--fidelity needs a TARGET: the workload whose program is compared.', {
+      hint: 'For example: bowline doctor deploy/stats-api --fidelity',
+    });
+  const { agentImage, container, privateFiles: mode, envFile } = options;
+  const environmentFile = await givenEnvironmentFile(io, envFile);
+  const request = {
+    ...place(options, io.facts.env),
+    target,
+    ...(agentImage && { agentImage }),
+    ...(container !== undefined && { container }),
+    ...(environmentFile && { environmentFile }),
+  };
+  const report = await fidelityOf(await ensureDaemon(io), { request, mode, io });
+  if (io.json) outJson(io, report);
+  else io.out(describeReport(report));
+  if (report.percent < 100) io.status = 7;
 }
 
 async function folder(io: Io): Promise<DoctorCheck> {

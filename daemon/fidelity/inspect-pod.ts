@@ -71,7 +71,7 @@ export async function inspectPod(input: PodInspectionInput, signal: AbortSignal)
     account,
     identity: seen.identity,
     timeZone: variables.variables['TZ'] ?? variables.timeZone,
-    uid: input.uid,
+    uid: input.uid ?? original?.container.securityContext?.runAsUser ?? original?.pod.spec?.securityContext?.runAsUser,
   };
 }
 
