@@ -1,0 +1,149 @@
+/** How a content comes, is cut, tried anew and told: real folders, and archives that end where the test wants. */
+import assert from 'node:assert/strict';
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { PassThrough, Readable } from 'node:stream';
+import { test } from 'node:test';
+import { Header } from 'tar/header';
+import type { VolumeSize } from '../../agent-image/contract.ts';
+import { VolumeCopy } from './copy.ts';
+import { SessionFolder } from './session-folder.ts';
+import { Unavailable, type Source } from './sources.ts';
+
+const never = new AbortController().signal;
+
+function archive(files: Record<string, string>): Buffer {
+  const parts = Object.entries(files).flatMap(([path, content]) => {
+    const header = new Header({ path, mode: 0o644, size: content.length, type: 'File', mtime: new Date(0) });
+    header.encode();
+    return [header.block!, Buffer.from(content), Buffer.alloc((512 - (content.length % 512)) % 512)];
+  });
+  return Buffer.concat([...parts, Buffer.alloc(1024)]);
+}
+
+/** The nth time it is opened it answers with the nth of these; the last one stays. */
+function source(...answers: Array<() => Readable>): Source & { opened: number } {
+  return {
+    opened: 0,
+    async size(): Promise<VolumeSize> {
+      return { path: '/data', single: false, bytes: 3, files: 1, leftOut: [], leftOutCount: 0 };
+    },
+    async open() {
+      const answer = answers[Math.min(this.opened++, answers.length - 1)]!;
+      return {
+        archive: answer(),
+        async checkEnd({ whole }) {
+          if (!whole) throw new Error('its end did not arrive');
+          return undefined;
+        },
+      };
+    },
+  };
+}
+
+const whole = (content: string) => (): Readable => Readable.from([archive({ file: content })]);
+/** Half of it, and then the stream is reset. */
+const broken = (): Readable => {
+  const stream = new PassThrough();
+  stream.write(archive({ file: 'x'.repeat(2000) }).subarray(0, 1536));
+  setImmediate(() => stream.destroy(new Error('the tunnel ended')));
+  return stream;
+};
+
+async function copyIn(there = false) {
+  const path = await mkdtemp(join(tmpdir(), 'bowline-copy-'));
+  const folder = await SessionFolder.open(path);
+  const copy = new VolumeCopy({
+    planned: {
+      entry: 'data',
+      mountPath: '/data',
+      mounts: [{ volume: 'data', kind: 'configMap', mountPath: '/data', entry: 'data' }],
+      from: 'agent',
+      except: [],
+    },
+    folder,
+    choice: { include: [], exclude: [], except: [] },
+    maxBytes: 10_000,
+    there,
+    onChange: () => undefined,
+  });
+  return {
+    copy,
+    state: () => copy.mounts()[0]!,
+    read: () => readFile(join(folder.local('data'), 'file'), 'utf8'),
+    entries: () => readdir(join(path, 'volumes')),
+    [Symbol.asyncDispose]: () => rm(path, { recursive: true }),
+  };
+}
+
+test('what breaks off is brought anew, from the beginning', async () => {
+  await using it = await copyIn();
+  const from = source(broken, broken, whole('all'));
+  await it.copy.bring(from, never);
+  assert.equal(from.opened, 3);
+  assert.equal(it.state().state, 'ready');
+  assert.equal(await it.read(), 'all');
+  assert.equal((await it.entries()).length, 2, 'nothing is left of the tries');
+});
+
+test('after three tries it has failed, with the reason, and nothing stands under its name', async () => {
+  await using it = await copyIn();
+  const from = source(broken);
+  await it.copy.bring(from, never);
+  assert.equal(from.opened, 3);
+  assert.equal(it.state().state, 'failed');
+  assert.match(it.state().reason!, /the tunnel ended/);
+  assert.deepEqual(await it.entries(), []);
+});
+
+test('a cut of the tunnel leaves it waiting for the next one', async () => {
+  await using it = await copyIn();
+  const cut = new AbortController();
+  const stalled = (): Readable => {
+    const stream = new PassThrough();
+    stream.write(archive({ file: 'x'.repeat(2000) }).subarray(0, 1024));
+    cut.signal.addEventListener('abort', () => stream.destroy(new Error('reset')));
+    setImmediate(() => cut.abort());
+    return stream;
+  };
+  await it.copy.bring(source(stalled), cut.signal);
+  assert.equal(it.state().state, 'waiting');
+  assert.deepEqual(await it.entries(), []);
+  await it.copy.bring(source(whole('all')), never);
+  assert.equal(it.state().state, 'ready');
+  assert.equal(await it.read(), 'all');
+});
+
+test('what is here stays when a newer one cannot be had', async () => {
+  await using it = await copyIn();
+  await it.copy.bring(source(whole('old')), never);
+  await it.copy.bring(source(broken), never);
+  assert.equal(it.state().state, 'ready');
+  assert.match(it.state().reason!, /not the newest: the tunnel ended/);
+  assert.equal(await it.read(), 'old');
+  await it.copy.bring(source(whole('new')), never);
+  assert.equal(it.state().reason, undefined);
+  assert.equal(await it.read(), 'new');
+});
+
+test('what nobody can read, and what is hostile, is not tried again', async () => {
+  await using it = await copyIn();
+  const nobody = source(() => {
+    throw new Unavailable('nobody has tar');
+  });
+  await it.copy.bring(nobody, never);
+  assert.deepEqual([nobody.opened, it.state().state, it.state().reason], [1, 'unavailable', 'nobody has tar']);
+  const hostile = source(() => Readable.from([archive({ '../evil': 'x' })]));
+  await it.copy.bring(hostile, never);
+  assert.deepEqual([hostile.opened, it.state().state], [1, 'failed']);
+  assert.match(it.state().reason!, /refused.*leads out/);
+});
+
+test('more than was announced is stopped at the limit', async () => {
+  await using it = await copyIn();
+  await it.copy.bring(source(whole('x'.repeat(20_000))), never);
+  assert.equal(it.state().state, 'skipped');
+  assert.match(it.state().reason!, /--max-volume/);
+  assert.deepEqual(await it.entries(), []);
+});
