@@ -124,11 +124,16 @@ function serviceRows(service: NamedService): string[][] {
   const shown = ports.map(({ port, local }) =>
     local === undefined || local === port ? String(port) : `${port} at ${local}`,
   );
-  return [[service.names[0] ?? `${service.service}.${service.namespace}`, service.address ?? '-', shown.join(', ')]];
+  return [[nameOf(service), service.address ?? '-', shown.join(', ')]];
+}
+
+/** The shortest that answers here, else what the cluster calls it. */
+function nameOf({ names, service, namespace, external }: NamedService): string {
+  return names[0] ?? (external === true ? service : `${service}.${namespace}`);
 }
 
 function problemRows(service: NamedService): string[][] {
-  const name = service.names[0] ?? `${service.service}.${service.namespace}`;
+  const name = nameOf(service);
   if (service.problem !== undefined) return [[name, service.problem]];
   return service.ports.flatMap(({ port, problem }) => (problem === undefined ? [] : [[`${name}:${port}`, problem]]));
 }

@@ -3,19 +3,22 @@
  * an image without anything that could tell, the environment file of a project, and the pod's identity at the API server.
  */
 import assert from 'node:assert/strict';
+import { existsSync, readFileSync } from 'node:fs';
 import { after, before, suite, test } from 'node:test';
 import type { V1Container, V1EnvVar, V1Pod } from '@kubernetes/client-node';
 import { Environment } from '../../api/schema.ts';
 import { belongsToMachine } from '../../env-parser/machine-variables.ts';
+import { createNamespace } from '../cluster/namespace.ts';
 import { distrolessImage, nodeImage } from '../cluster/stock-images.ts';
-import { startDeveloper, type Developer } from './developer.ts';
+import { waitUntil } from '../cluster/wait.ts';
+import { ended, startDeveloper, type Developer } from './developer.ts';
 
 /** The one that the documentation of Azure Dev Spaces names in its example. */
 const other = 'mynamespace';
 const account = '/var/run/secrets/kubernetes.io/serviceaccount';
 const shell = ['sh', '-c', 'export BY_ENTRYPOINT=yes; exec sleep infinity'];
 
-void suite('the environment', { timeout: 300_000 }, () => {
+void suite('the environment', { timeout: 900_000 }, () => {
   let dev: Developer;
   let untouched: () => Promise<void>;
 
@@ -110,6 +113,43 @@ void suite('the environment', { timeout: 300_000 }, () => {
     assert.equal(environment.variables['SSL_CERT_FILE'], '/etc/ssl/certs/ca-certificates.crt', "the image's own");
     assert.equal(environment.variables['NODE_VERSION'], undefined, "not what the agent's image sets");
     assert.deepEqual((await podOf('distroless')).spec?.ephemeralContainers, undefined, 'the original is left alone');
+  });
+
+  test('the same where Pod Security admits only what is restricted', async () => {
+    const labels = { 'pod-security.kubernetes.io/enforce': 'restricted' };
+    await using restricted = await createNamespace(dev.cluster, { prefix: 'restricted', labels });
+    const capabilities = { drop: ['ALL'] };
+    const seccompProfile = { type: 'RuntimeDefault' };
+    const securityContext = { runAsNonRoot: true, allowPrivilegeEscalation: false, capabilities, seccompProfile };
+    await restricted.apply([deployment('distroless', { image: distrolessImage, securityContext })]);
+    await restricted.rollout('deploy/distroless');
+    await dev.must(['connect', 'deploy/distroless', '-n', restricted.name]);
+    const { variables, source } = Environment.parse(await dev.json(['env']));
+    await dev.must(['disconnect']);
+    assert.deepEqual([source, variables['LOG_LEVEL']], ['spec', 'of the image']);
+  });
+
+  test('env --watch: a file that follows the cluster, and goes with the connection', async () => {
+    const file = `${dev.machine.home}/watched.env`;
+    await dev.must(['connect', 'deploy/whitelisted', '-n', dev.namespace.name]);
+    const watching = dev.start(['env', '--format', 'dotenv', '--watch', file]);
+    const end = ended(watching);
+    const text = (): string => readFileSync(dev.machine.path(file), 'utf8');
+    await waitUntil(() => text().includes('BY_ENTRYPOINT=yes'), { what: 'the file' });
+    assert.equal(await dev.sh(`stat -c '%a %U' ${file}`), '600 dev');
+    await dev.namespace.apply([
+      { apiVersion: 'v1', kind: 'Service', metadata: { name: 'late' }, spec: { ports: [{ port: 9 }] } },
+    ]);
+    await waitUntil(() => text().includes('LATE_SERVICE_PORT='), {
+      what: 'the variables of a Service that was made now',
+    });
+    await dev.namespace.kubectl(['delete', 'service', 'late']);
+    await waitUntil(() => !text().includes('LATE_'), { what: 'the file without them' });
+    await dev.must(['disconnect']);
+    const { exitCode, stderr } = await end;
+    assert.equal(exitCode, 0, stderr);
+    assert.equal(existsSync(dev.machine.path(file)), false);
+    await untouched();
   });
 
   /** A folder of the developer with an environment file in it. */
