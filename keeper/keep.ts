@@ -30,9 +30,13 @@ const annotationPath = `/metadata/annotations/${keeperAnnotation.replace('/', '~
 export async function keep(cluster: Cluster, { namespace, log, signal }: KeepOptions): Promise<void> {
   const silences = new Silences();
   const restoring = new Set<string>();
-  const place = namespace === undefined ? {} : { namespace };
+  const selected = {
+    labelSelector: 'app.kubernetes.io/managed-by=bowline',
+    ...(namespace === undefined ? {} : { namespace }),
+  };
   const scope = namespace === undefined ? 'cluster' : 'namespace';
   let timer: NodeJS.Timeout | undefined;
+  let deaf = false;
 
   /** Puts back one session, again and again until it is done or somebody else's. */
   const restore = async (seen: V1Lease): Promise<void> => {
@@ -117,9 +121,27 @@ export async function keep(cluster: Cluster, { namespace, log, signal }: KeepOpt
     else void mark(lease);
   };
 
+  /** Until the API server answers again, nobody is judged: a watch that is taken up again does not say when it hears. */
+  const listenAgain = async (): Promise<void> => {
+    if (deaf) return;
+    deaf = true;
+    while (!signal.aborted) {
+      const all = await cluster.list(leases, { ...selected, signal, timeout: 5000 }).catch(() => undefined);
+      if (all !== undefined) {
+        silences.retain(all);
+        all.forEach(see);
+        break;
+      }
+      await delay(500, undefined, { signal }).catch(() => undefined);
+    }
+    silences.forgive(performance.now());
+    deaf = false;
+    arm();
+  };
+
   const arm = (): void => {
     clearTimeout(timer);
-    if (signal.aborted) return;
+    if (signal.aborted || deaf) return;
     timer = setTimeout(
       () => {
         for (const lease of silences.lapsed(performance.now())) void restore(lease);
@@ -132,18 +154,13 @@ export async function keep(cluster: Cluster, { namespace, log, signal }: KeepOpt
 
   arm();
   try {
-    for await (const event of cluster.watch(leases, {
-      ...place,
-      labelSelector: 'app.kubernetes.io/managed-by=bowline',
-      signal,
-    })) {
+    for await (const event of cluster.watch(leases, { ...selected, signal })) {
       if (event.type === 'trouble') {
         log.warn('keeper.watch-broken', { reason: event.reason });
-        silences.forgive(performance.now());
+        void listenAgain();
       } else if (event.type === 'reset') {
         silences.retain(event.objects);
         event.objects.forEach(see);
-        silences.forgive(performance.now());
         orphans(namespace);
       } else if (event.type === 'deleted') {
         silences.forget(event.object);

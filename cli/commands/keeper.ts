@@ -29,7 +29,7 @@ export function keeperCommand(io: Io): Command {
     });
   keeper
     .command('manifest')
-    .description('Prints a keeper for the whole cluster: `bowline keeper manifest | kubectl apply -f -`.')
+    .description('Prints a keeper for the whole cluster: `bowline keeper manifest | kubectl apply --server-side -f -`.')
     .option('-n, --namespace <NS>', 'namespace to run it in, made with it', filled('--namespace'), 'bowline-system')
     .option(
       '--image <IMAGE>',

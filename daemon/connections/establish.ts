@@ -131,6 +131,7 @@ export async function establish(cluster: Cluster, prepared: Prepared, options: E
   });
   if (request.stopOriginal && workload !== undefined) {
     await options.beforeStop();
+    await keeper?.made;
     if (!request.withoutKeeper) await confirmKeeper(cluster, session, { timeout, signal, onStep });
     onStep('stop', `stopping the originals (${workload.replicas} ${workload.replicas === 1 ? 'replica' : 'replicas'})`);
     await stopOriginals(cluster, workload, session.leaseName, record, { owner, patience: timeout, signal });

@@ -62,8 +62,11 @@ export function provideKeeper(
     await ensureKeeper(cluster, { ...options, ...(imagePullSecrets && { imagePullSecrets }) }, owner, call);
   };
   const made = make().catch((error: unknown) => {
-    lacking(`No keeper could be made: ${BowlineError.from(error).message}`);
+    const why = `No keeper could be made: ${BowlineError.from(error).message}`;
+    if (request.stopOriginal && !request.withoutKeeper) throw keeperMissing(session, why.replace(/\.$/, ''));
+    lacking(why);
   });
+  made.catch(() => undefined); // whoever fails before does not ask any more
   return { known: nothing, made };
 }
 

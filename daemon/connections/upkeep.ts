@@ -70,7 +70,7 @@ export async function keepLease(
       const spread = 0.9 + Math.random() / 5;
       const interval = (request.lapseSeconds * 1000) / 4;
       try {
-        await renewLease(cluster, { name, namespace, uid, holder }, { signal });
+        await renewLease(cluster, { name, namespace, uid, holder }, { signal, timeout: Math.min(interval, 15_000) });
         watch.onRenewed();
         pause = interval * spread;
       } catch (error) {

@@ -205,7 +205,10 @@ void suite('the command', { timeout: 600_000 }, () => {
     await dev.must(['disconnect']);
     // What controllers of the cluster make of ours is theirs.
     const real = [...difference.matchAll(/^(\w+)\/(\S+): (new|changed)$/gm)]
-      .filter(([, kind = '']) => !['Pod', 'Endpoints', 'EndpointSlice'].includes(kind))
+      .filter(
+        ([, kind = '', name = '']) =>
+          !/^(Pod|Endpoints|EndpointSlice|ReplicaSet\/bowline-keeper)/.test(`${kind}/${name}`),
+      )
       .map(
         ([, kind = '', name = '', how]) =>
           `${how === 'new' ? 'create' : 'patch'} ${kind.toLowerCase()}s/${name.replace(id, 'ID')}`,

@@ -8,7 +8,13 @@ import { readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { after, before as beforeAll, suite, test } from 'node:test';
 import { promisify } from 'node:util';
-import type { Connection } from '../../api/schema.ts';
+import type { KubernetesObject } from '@kubernetes/client-node';
+import type { Connection, Redirect } from '../../api/schema.ts';
+import type { Cluster } from '../../daemon/cluster/cluster.ts';
+import type { Resource } from '../../daemon/cluster/resources.ts';
+import { silentLog, type Log } from '../../daemon/log.ts';
+import { keeperRules } from '../../daemon/redirect/keeper-objects.ts';
+import { keep } from '../../keeper/keep.ts';
 import { leases } from '../../daemon/cluster/resources.ts';
 import type { TestNamespace } from '../cluster/namespace.ts';
 import { startLoad } from '../cluster/load.ts';
@@ -24,6 +30,7 @@ import {
   service,
   startDaemon,
   startProgram,
+  startRelay,
   stateFolder,
   testCluster,
   workload,
@@ -226,6 +233,77 @@ void suite('the keeper', { concurrency: 2, timeout: 600_000 }, () => {
     await assertAsBefore(namespace, was);
   });
 
+  void test('uses what its Role lists, and nothing else', async () => {
+    const kinds = [
+      ['Deployment', 'deploy', 'one'],
+      ['StatefulSet', 'sts', 'two'],
+      ['ReplicaSet', 'rs', 'three'],
+      ['Pod', 'pod', 'four'],
+    ] as const;
+    const labels = (name: string): object => ({ name, labels: { app: name } });
+    await using namespace = await deploy(daemon, {
+      objects: kinds.flatMap(([kind, , name]) => [
+        kind === 'Pod'
+          ? { apiVersion: 'v1', kind, metadata: labels(name), spec: webSpec() }
+          : workload(kind, name, webSpec(), kind === 'StatefulSet' ? { serviceName: name } : {}),
+        service(name, name, web),
+      ]),
+      ready: kinds.map(([, short, name]) => `${short}/${name}`),
+      urls: [],
+    });
+    await using folder = await stateFolder();
+    const machine = await startDaemon(daemon.test, { stateFolder: folder.path, keeper: false });
+    await Promise.all(
+      kinds.map(([, short, name]) =>
+        machine.connect({
+          namespace: namespace.name,
+          target: `${short}/${name}`,
+          stopOriginal: true,
+          withoutKeeper: true,
+          lapseSeconds: 5,
+        }),
+      ),
+    );
+    await machine.crash();
+    const used = new Set<string>();
+    {
+      await using _ = keepHere(recorded(daemon.cluster, used), namespace, silentLog);
+      await restored(namespace);
+    }
+    const listed = keeperRules.flatMap(({ apiGroups, resources, verbs }) =>
+      (resources ?? []).flatMap((resource) => verbs.map((verb) => `${verb} ${resource}.${apiGroups?.[0]}`)),
+    );
+    assert.deepEqual([...used].sort(), listed.sort());
+  });
+
+  void test('while nobody can hear anybody, nobody is taken for gone', async () => {
+    await using namespace = await deployWeb();
+    await using program = await startProgram();
+    await using folder = await stateFolder();
+    await using relay = await startRelay(daemon.test, folder.path, 0);
+    await using machine = await startDaemon(daemon.test, { kubeconfig: relay.kubeconfig, keeper: false });
+    await using cut = await startDaemon(daemon.test, { kubeconfig: relay.kubeconfig });
+    const log: string[] = [];
+    const heard = (event: string): unknown => log.push(event);
+    await using _ = keepHere(cut.cluster, namespace, { ...silentLog, info: heard, warn: heard, error: heard });
+    const request = { namespace: namespace.name, target: 'deploy/web', ports: [{ local: program.port, remote: 8080 }] };
+    const connection = await machine.connect({ ...request, lapseSeconds: 5 });
+    await keptBy(machine, connection.name);
+    const lease = async (): Promise<Redirect | undefined> => {
+      const where = { kubeconfig: daemon.test.kubeconfig, namespace: namespace.name, allNamespaces: false };
+      return (await daemon.manager.redirects(where, never))[0];
+    };
+    relay.cut(true);
+    // Longer than the lapse, by the API server's own clock.
+    await namespace.waitFor('the lapse', async () => ((await lease())?.silentSeconds ?? 0) > 7, { interval: 500 });
+    relay.cut(false);
+    await namespace.waitFor('a sign', async () => ((await lease())?.silentSeconds ?? 99) < 2, { timeout: 60_000 });
+    assert.ok(log.includes('keeper.watch-broken'), log.join());
+    assert.ok(!log.includes('keeper.restoring'), log.join());
+    assert.equal((await lease())?.session, connection.id);
+    await machine.disconnect(connection.name);
+  });
+
   void test('by hand: the lines of docs/keeper.md, with kubectl alone and with a keeper', async () => {
     await using namespace = await deployWeb();
     const was = await before(namespace);
@@ -245,6 +323,44 @@ void suite('the keeper', { concurrency: 2, timeout: 600_000 }, () => {
     }
   });
 });
+
+/** A keeper in this process, until it is disposed. */
+function keepHere(cluster: Cluster, { name: namespace }: TestNamespace, log: Log): AsyncDisposable {
+  const end = new AbortController();
+  const keeping = keep(cluster, { namespace, log, signal: end.signal }).catch(() => undefined);
+  return {
+    async [Symbol.asyncDispose]() {
+      end.abort();
+      await keeping;
+    },
+  };
+}
+
+/** The same cluster; `used` gets each right that is made use of, as `patch services.`. */
+function recorded(cluster: Cluster, used: Set<string>): Cluster {
+  const verbs: Record<string, string[]> = {
+    get: ['get'],
+    find: ['get'],
+    list: ['list'],
+    watch: ['list', 'watch'],
+    create: ['create'],
+    patch: ['patch'],
+    delete: ['delete'],
+  };
+  return new Proxy(cluster, {
+    get(of, name: keyof Cluster) {
+      const method: unknown = of[name];
+      if (typeof method !== 'function') return method;
+      return (...args: unknown[]): unknown => {
+        const resource = args[0] as Resource<KubernetesObject>;
+        const known = verbs[name];
+        if (known === undefined) used.add(`unknown ${name}`);
+        for (const verb of known ?? []) used.add(`${verb} ${resource.plural}.${resource.group}`);
+        return Reflect.apply(method, of, args);
+      };
+    },
+  });
+}
 
 /** Runs the last shell blocks of docs/keeper.md as they stand there; 2 is the last. */
 async function fromDocs(namespace: TestNamespace, which: number): Promise<void> {

@@ -8,6 +8,7 @@ import { after, before as beforeAll, suite, test } from 'node:test';
 import { BowlineError } from '../../api/errors.ts';
 import type { Connection, Redirect } from '../../api/schema.ts';
 import { leases } from '../../daemon/cluster/resources.ts';
+import { ended as commandEnded, speaks, startDeveloper } from './developer.ts';
 import type { TestNamespace } from '../cluster/namespace.ts';
 import {
   ask,
@@ -183,6 +184,38 @@ void suite('one workload and several people', { timeout: 600_000 }, () => {
     await bob.disconnect(won.name);
     await assertNoSession(namespace);
     await assertAsBefore(namespace, was);
+  });
+
+  void test('on the command line: the loser is told while his command runs, and by its exit status', async () => {
+    await using namespace = await deployWeb();
+    await using loser = await startDeveloper({ name: 'loser', helper: false });
+    await using winner = await startDeveloper({ name: 'winner', helper: false });
+    const where = ['-n', namespace.name];
+    const waits = ['sh', '-c', 'echo up; until test -e ~/go-on; do sleep 0.1; done'];
+    const command = loser.start(['connect', 'deploy/web', ...where, '--', ...waits]);
+    const end = commandEnded(command);
+    await speaks(command);
+    assert.match(await winner.must(['list', ...where]), /\S+\/web +Deployment +\S+ +\S+ +\d+ s +there\n/);
+    const refused = await winner.bowline(['connect', 'deploy/web', ...where]);
+    assert.equal(refused.exitCode, 6);
+    assert.match(refused.stderr, /^error\[ALREADY_REDIRECTED\].+--take-over/s);
+    await winner.must(['connect', 'deploy/web', ...where, '--take-over']);
+    await namespace.waitFor('the loser to be told', async () =>
+      (await loser.must(['status'])).includes('TAKEN_OVER: '),
+    );
+    await loser.sh('touch ~/go-on');
+    const { exitCode, stderr } = await end;
+    assert.equal(exitCode, 6, stderr);
+    assert.match(stderr, /web ended: .+ taken over by .+; the command goes on without it/);
+    assert.match(await winner.must(['status']), /keeper +of the namespace/);
+    assert.match(
+      await winner.must(['keeper', 'status', ...where]),
+      /^The keeper of the namespace watches namespace \S+; it answered after \d+ ms\.$/m,
+    );
+    await winner.must(['disconnect']);
+    await assertNoSession(namespace);
+    const none = await winner.bowline(['keeper', 'status', ...where]);
+    assert.deepEqual([none.exitCode, none.stdout], [5, `No keeper watches namespace ${namespace.name}.\n`]);
   });
 
   void test(`a race is won by exactly one, ${rounds} times`, async () => {

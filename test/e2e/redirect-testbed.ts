@@ -44,6 +44,8 @@ export interface TestDaemonOptions {
   context?: string;
   /** State of an earlier one. */
   stateFolder?: string;
+  /** False: it makes no keeper, as if it could not. */
+  keeper?: boolean;
   /** Whose it is; default this process's user on this host. */
   identity?: { user: string; host: string };
 }
@@ -102,7 +104,8 @@ export async function startDaemon(test: TestCluster, options: TestDaemonOptions 
       names,
       volumes,
       code: async () => code,
-      keeperCode: bundleKeeper,
+      keeperCode: () =>
+        options.keeper === false ? Promise.reject(new Error('This test makes no keeper.')) : bundleKeeper(),
       defaultImage: test.nodeImage,
       identity: options.identity ?? { user: userInfo().username, host: hostname() },
       log: silentLog,
@@ -414,6 +417,8 @@ export interface Relay extends AsyncDisposable {
   kubeconfig: string;
   /** Nothing passes any more, and nothing is closed: as a network that swallows packets. */
   freeze(frozen: boolean): void;
+  /** Every connection is closed at once and none is taken: as an API server that restarts. */
+  cut(now: boolean): void;
 }
 
 /** A slow network between the machine and the API server: every packet takes `delay` milliseconds each way. */
@@ -424,6 +429,7 @@ export async function startRelay(test: TestCluster, folder: string, delay: numbe
   const [{ cluster }] = config.clusters as [{ cluster: Record<string, string> }];
   const { hostname, port } = new URL(cluster['server']!);
   let frozen = false;
+  let isCut = false;
   const held: Array<() => void> = [];
   const sockets = new Set<Socket>();
   const forward = (from: Socket, to: Socket): void => {
@@ -437,6 +443,10 @@ export async function startRelay(test: TestCluster, folder: string, delay: numbe
     sockets.add(from);
   };
   const server = createTcpServer({ allowHalfOpen: true }, (socket) => {
+    if (isCut) {
+      socket.on('error', () => undefined).destroy();
+      return;
+    }
     const upstream = connectTcp({ host: hostname, port: Number(port || 443), allowHalfOpen: true });
     forward(socket, upstream);
     forward(upstream, socket);
@@ -452,6 +462,10 @@ export async function startRelay(test: TestCluster, folder: string, delay: numbe
     freeze(now) {
       frozen = now;
       if (!frozen) for (const act of held.splice(0)) act();
+    },
+    cut(now) {
+      isCut = now;
+      if (isCut) for (const socket of sockets) socket.destroy();
     },
     async [Symbol.asyncDispose]() {
       server.close();
