@@ -16,7 +16,7 @@ export interface HeldConnection {
   onChange(listener: (connection: Connection) => void): void;
   /** Stops watching; the connection must be released before, or ends with this process. */
   letGo(): Promise<void>;
-  /** Set where the connection ended otherwise than by its own disconnect: whose fault it was. */
+  /** Set where somebody else has the workload now. */
   readonly failure: ErrorCategory | undefined;
 }
 
@@ -53,7 +53,7 @@ export function watchHeld(
       if (state === 'connected') tell(`${name} is connected again`);
       const { error } = line.connection;
       if (state === 'failed' && error !== undefined) {
-        failure = error.category as ErrorCategory;
+        if (error.category === 'conflict') failure = error.category;
         why = `ended: ${error.message.replace(/\.$/, '')}`;
       }
     }

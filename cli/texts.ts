@@ -68,7 +68,7 @@ function describeConnection(connection: Connection): string {
       originals.stopped ? `stopped (${originals.replicas} to put back)` : `${originals.replicas} running`,
     ]);
   if (target) {
-    const none = 'none: should this machine vanish, `bowline restore` has to put everything back';
+    const none = 'none seen: should this machine vanish, `bowline restore` has to put everything back';
     rows.push(['keeper', connection.keeper === undefined ? none : `of the ${connection.keeper}`]);
   }
   if (agent) rows.push(['agent', `${agent.pod}${agent.node ? ` on ${agent.node}` : ''}, image ${agent.image}`]);
