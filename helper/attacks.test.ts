@@ -414,7 +414,9 @@ void test('after a refusal nothing more of that connection is done', options, as
     for (let answer = await caller.answer(); answer; answer = await caller.answer()) answers.push(answer.ok);
     assert.deepEqual(answers.at(-1), false, first);
   }
-  assert.ok(auditOf(here).every(({ operation }) => operation !== 'hosts'));
+  const requests = auditOf(here).filter(({ operation }) => operation.startsWith('request:'));
+  const last = new Map(requests.map(({ caller, refused }) => [caller, refused]));
+  assert.deepEqual([...last.values()], ['BAD_REQUEST', 'WRONG_VERSION', 'BAD_REQUEST', 'BAD_REQUEST']);
   assert.equal(names(here), original);
 });
 
