@@ -1,6 +1,7 @@
 /** What a connection through the tunnel looks like at both of its ends, over real sockets. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import { readFile } from 'node:fs/promises';
 import net from 'node:net';
 import type { Socket } from 'node:net';
 import { text } from 'node:stream/consumers';
@@ -285,12 +286,12 @@ async function fullListener(): Promise<{ port: number } & AsyncDisposable> {
   const { createInterface } = await import('node:readline');
   const program = `
     const s = require('net').createServer();
-    s.listen({ port: 0, host: '127.0.0.1', backlog: 1 }, () => {
-      process.stdout.write(s.address().port + '\\n');
-      setTimeout(() => { process.kill(process.pid, 'SIGSTOP'); }, 0);
-    });`;
+    s.listen({ port: 0, host: '127.0.0.1', backlog: 1 }, () => process.stdout.write(s.address().port + '\\n'));`;
   const child = spawn(process.execPath, ['-e', program], { stdio: ['ignore', 'pipe', 'inherit'] });
   const port = Number((await once(createInterface(child.stdout), 'line'))[0]);
+  child.kill('SIGSTOP');
+  // While it runs it would take connections from its queue.
+  while (!/\) T /.test(await readFile(`/proc/${child.pid}/stat`, 'utf8'))) await new Promise(setImmediate);
   const fillers = Array.from({ length: 8 }, () => net.connect(port, '127.0.0.1').on('error', () => {}));
   await Promise.all(fillers.slice(0, 2).map((filler) => once(filler, 'connect')));
   return {
