@@ -20,6 +20,9 @@ const pollInterval = 20;
  */
 const memoryFlags = ['--max-semi-space-size=1', '--initial-old-space-size=64'];
 
+/** Its memory holds keys and the secrets of pods, so no image of it is written should it crash; Node cannot say so itself. */
+const withoutCore = ['/bin/sh', '-c', 'ulimit -c 0; exec "$@"', 'sh'];
+
 export const daemonProgram = fileURLToPath(new URL('../daemon/main.ts', import.meta.url));
 
 /** The running daemon, or `undefined`. */
@@ -69,7 +72,9 @@ export async function savedConnections(io: Io): Promise<number> {
 async function startDaemon(io: Io): Promise<Client> {
   await makePrivateFolder(io.paths.stateFolder, io.facts.uid);
   await using output = await open(io.paths.outputFile, 'w', 0o600);
-  const child = spawn(process.execPath, [...process.execArgv, ...memoryFlags, daemonProgram], {
+  const command = [process.execPath, ...process.execArgv, ...memoryFlags, daemonProgram];
+  const [program = '', ...args] = io.facts.platform === 'win32' ? command : [...withoutCore, ...command];
+  const child = spawn(program, args, {
     detached: true,
     cwd: '/',
     env: { ...io.facts.env, NODE_COMPILE_CACHE: io.paths.cacheFolder },
