@@ -1,4 +1,5 @@
 /** What a program on the machine has, against what the one in the pod has. Pure. */
+import { isIP } from 'node:net';
 import { digestOf, type InspectedEndpoint, type Inspection } from '../../agent-image/inspection.ts';
 import type { Connection, Environment, PodInspection } from '../../api/schema.ts';
 import { belongsToMachine } from '../../env-parser/machine-variables.ts';
@@ -180,7 +181,11 @@ function endpointRows(
       // Where no name leads there, its address in the variables does.
       if (seen.resolved.length > 0 || carried?.address === undefined)
         return row(name, 'missing', `${lost.join(', ')} ${lost.length === 1 ? 'does' : 'do'} not lead there here`);
-      reasons.push(`at ${carried.address} of the variables: its names need the helper or private files`);
+      const why =
+        isIP(service) === 0
+          ? 'its names need the helper or private files'
+          : 'what is named by an address has no name to lead there';
+      reasons.push(`at ${carried.address} of the variables: ${why}`);
     }
     if (here?.local !== undefined && here.local !== here.port)
       reasons.push(`at port ${here.local}: one below 1024 needs the helper`);
