@@ -42,13 +42,6 @@ export function diagnosticsCommand(io: Io): Command {
 
 async function collect(io: Io): Promise<Record<string, unknown>> {
   const daemon = await daemonIfAnything(io).catch((error: unknown) => ({ problem: asText(error) }));
-  const ask = async <T>(what: () => Promise<T>): Promise<unknown> => {
-    try {
-      return await what();
-    } catch (error) {
-      return { problem: asText(error) };
-    }
-  };
   const client = daemon === undefined || 'problem' in daemon ? undefined : daemon;
   const [status, redirects, doctor, helper, log] = await Promise.all([
     client === undefined ? (daemon ?? 'not running') : ask(() => client.call('status', {})),
@@ -73,6 +66,15 @@ async function collect(io: Io): Promise<Record<string, unknown>> {
     doctor,
     log,
   };
+}
+
+/** What cannot be had is a finding too. */
+async function ask(what: () => Promise<unknown>): Promise<unknown> {
+  try {
+    return await what();
+  } catch (error) {
+    return { problem: asText(error) };
+  }
 }
 
 async function helperState(io: Io): Promise<unknown> {

@@ -32,9 +32,12 @@ export async function describeAccess(options: AccessOptions): Promise<AccessDesc
   };
 }
 
-function credentialOf(user: UserConfig): Pick<AccessDescription, 'credential' | 'expires'> {
-  const ends = (credential: string, end: number | undefined) =>
-    end === undefined || Number.isNaN(end) ? { credential } : { credential, expires: new Date(end) };
+type Credential = Pick<AccessDescription, 'credential' | 'expires'>;
+
+const ends = (credential: string, end: number | undefined): Credential =>
+  end === undefined || Number.isNaN(end) ? { credential } : { credential, expires: new Date(end) };
+
+function credentialOf(user: UserConfig): Credential {
   if (user.tokenFile !== undefined) return { credential: `the token file ${user.tokenFile}` };
   if (user.token !== undefined) return ends('a token', tokenEnd(user.token));
   if (user.username !== undefined) return { credential: 'a password' };

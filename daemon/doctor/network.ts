@@ -20,14 +20,6 @@ const ambientLabels: Record<string, string> = { 'istio.io/dataplane-mode': 'Isti
 const carriers = ['kube-proxy', 'cilium', 'calico-node', 'kube-router', 'antrea-agent', 'ovnkube-node', 'aws-node'];
 
 export const network: ClusterCheck = async ({ cluster, namespace, signal }) => {
-  const readable = async <T>(list: Promise<T[]>): Promise<T[] | undefined> => {
-    try {
-      return await list;
-    } catch (error) {
-      if (notAllowed(error)) return undefined;
-      throw error;
-    }
-  };
   const [running, policies, nodeAgents, own] = await Promise.all([
     readable(cluster.list(pods, { namespace, signal })),
     readable(cluster.list(networkPolicies, { namespace, signal })),
@@ -59,6 +51,16 @@ export const network: ClusterCheck = async ({ cluster, namespace, signal }) => {
   if (seen.length > 0) found.push(ok('services', `Services are carried by ${seen.join(', ')}.`));
   return found;
 };
+
+/** What the caller may not see is not known; every other failure is one. */
+async function readable<T>(list: Promise<T[]>): Promise<T[] | undefined> {
+  try {
+    return await list;
+  } catch (error) {
+    if (notAllowed(error)) return undefined;
+    throw error;
+  }
+}
 
 function meshesOf({ spec }: V1Pod): string[] {
   const containers = [...(spec?.containers ?? []), ...(spec?.initContainers ?? [])];

@@ -382,9 +382,7 @@ void suite('the command', { timeout: 600_000 }, () => {
     assert.equal(written.status.connections.length, 1);
     assert.ok(written.log.length > 0);
     assert.match(JSON.stringify(written.redirects), /stats-api/);
-    const key = parse(await dev.sh('cat ~/.kube/config')) as KubeConfig;
-    for (const secret of [password, String(key.users[0]!.user['client-key-data'] ?? 'PRIVATE KEY'), 'PRIVATE KEY'])
-      assert.ok(!text.includes(secret));
+    for (const secret of [password, 'PRIVATE KEY']) assert.ok(!text.includes(secret), secret);
     const again = await dev.bowline(['diagnostics', '--output', file]);
     assert.deepEqual([again.exitCode, await dev.sh(`cat ${file}`)], [2, text], 'nothing is written over');
     await dev.must(['disconnect', '--all']);

@@ -26,7 +26,10 @@ void suite('private files', { timeout: 300_000 }, () => {
   const connect = (...command: string[]): string[] => [
     'connect',
     'deploy/reader',
-    ...['-n', dev.namespace.name, '--port', '8080'],
+    '-n',
+    dev.namespace.name,
+    '--port',
+    '8080',
     ...command,
   ];
   const inPlace = async (script: string, ...options: string[]): Promise<string> => {
@@ -126,9 +129,15 @@ void suite('private files', { timeout: 300_000 }, () => {
   test('without user namespaces: a line with the reason, and paths in variables', async () => {
     /** dev in a user namespace that allows no further one. */
     const limited = (...args: string[]): string[] => [
-      ...['unshare', '--user', '--map-root-user', 'sh', '-c'],
+      'unshare',
+      '--user',
+      '--map-root-user',
+      'sh',
+      '-c',
       'echo 1 > /proc/sys/user/max_user_namespaces && exec unshare --user --map-user=1500 --map-group=1500 "$@"',
-      ...['sh', `${dev.machine.checkout}/bowline`, ...args],
+      'sh',
+      `${dev.machine.checkout}/bowline`,
+      ...args,
     ];
     const env = { BOWLINE_AGENT_IMAGE: dev.cluster.nodeImage, NO_COLOR: '1' };
     const script = 'cat "$CONFIG"; test ! -e /etc/reader';
