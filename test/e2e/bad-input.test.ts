@@ -128,7 +128,7 @@ void suite('bad input', { concurrency: 4, timeout: 175_000 }, () => {
     for (const each of [
       /secrets/,
       /replicasets.apps/,
-      /patch, delete services/,
+      /create, delete, patch services/,
       /endpointslices.discovery.k8s.io/,
       /pods\/proxy/,
       /pods\/portforward/,

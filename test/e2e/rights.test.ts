@@ -231,8 +231,8 @@ void suite('the Roles of docs/rights', { concurrency: 2, timeout: 600_000 }, () 
     const input = manifest
       .replaceAll('name: bowline-keeper\n', `name: ${system}\n`)
       .replaceAll(`serviceAccountName: bowline-keeper`, `serviceAccountName: ${system}`);
-    await namespace.cluster.kubectl(['apply', '--server-side', '-f', '-'], { input });
     try {
+      await namespace.cluster.kubectl(['apply', '--server-side', '-f', '-'], { input });
       await namespace.cluster.kubectl(['rollout', 'status', `deploy/${system}`, '-n', system, '--timeout=60s'], {
         timeout: 65_000,
       });
