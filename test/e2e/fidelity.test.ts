@@ -244,10 +244,8 @@ void suite('fidelity', { timeout: 900_000 }, () => {
 
   for (const { target, what, container } of shapes) {
     test(`${target}: ${what}`, async () => {
-      const found = await report(
-        target,
-        ...['-n', dev.namespace.name, ...(container === undefined ? [] : ['--container', container])],
-      );
+      const chosen = container === undefined ? [] : ['--container', container];
+      const found = await report(target, '-n', dev.namespace.name, ...chosen);
       faithful(found);
       document(what, found);
       await untouched();
@@ -298,7 +296,11 @@ void suite('fidelity', { timeout: 900_000 }, () => {
   });
 
   test('the connection that is there is used and stays; what is lost is said, with status 7', async () => {
+    const selectors = (): Promise<string> =>
+      dev.namespace.kubectl(['get', 'services', 'nobody', 'ordinal', '-o', 'jsonpath={.items[*].spec}']);
+    const before = await selectors();
     await dev.must(['connect', 'deploy/init', '-n', dev.namespace.name, '--no-redirect', '--exclude', 'again']);
+    assert.equal(await selectors(), before, 'no Service leads elsewhere');
     const { exitCode, stdout } = await dev.bowline(['doctor', 'deploy/init', '-n', dev.namespace.name, '--fidelity']);
     assert.equal(exitCode, 7, stdout);
     assert.match(stdout, /^file +\/work\/again +missing/m);
