@@ -5,8 +5,14 @@ import type { Cluster } from '../cluster/cluster.ts';
 
 const status = (last: string): string =>
   `Name:\tnode\nUmask:\t0022\nUid:\t1000\t1001\t1000\t1000\nGid:\t2000\t2001\t2000\t2000\n${last}`;
-const environ = 'PATH=/bin\0EMPTY=\0LINES=a\nb=c\nName:\tx\0EQUALS=a=b=c\0';
-const variables = { PATH: '/bin', EMPTY: '', LINES: 'a\nb=c\nName:\tx', EQUALS: 'a=b=c' };
+const environ = 'KUBERNETES_SERVICE_HOST=10.96.0.1\0PATH=/bin\0EMPTY=\0LINES=a\nb=c\nName:\tx\0EQUALS=a=b=c\0';
+const variables = {
+  KUBERNETES_SERVICE_HOST: '10.96.0.1',
+  PATH: '/bin',
+  EMPTY: '',
+  LINES: 'a\nb=c\nName:\tx',
+  EQUALS: 'a=b=c',
+};
 
 void suite('what a process says of itself', () => {
   void test('effective user and group, and variables as they are, on older and newer kernels', () => {
@@ -50,5 +56,21 @@ void suite('what a process says of itself', () => {
       [],
     );
     assert.equal(await sourceOf(() => false), undefined);
+  });
+
+  void test('a program that wrote its title over its variables: those of a command beside it, with its own user', async () => {
+    const cluster = {
+      async exec(_pod: unknown, command: string[]) {
+        const main = command.includes('/proc/1/environ');
+        const text = main ? `${status('Threads:\t1\n')}${'\0'.repeat(40)}` : command[0] === 'env' ? environ : asRoot;
+        return { stdout: Buffer.from(text), stderr: '', exitCode: 0 };
+      },
+    } as unknown as Cluster;
+    const asRoot = status('Threads:\t1\n').replaceAll(/[12]00[01]/g, '0');
+    const facts = await readProcess(cluster, { namespace: 'shop', name: 'web', container: 'main' }, false, {});
+    assert.deepEqual(
+      { ...facts, timeZone: undefined },
+      { uid: 1001, gid: 2001, variables, source: 'exec', timeZone: undefined },
+    );
   });
 });

@@ -31,15 +31,20 @@ export async function readProcess(
   return facts && { ...facts, timeZone };
 }
 
+/** kubelet gives it to every container. Where it is gone, the program wrote its title over it (nginx, PostgreSQL, Redis do). */
+const always = 'KUBERNETES_SERVICE_HOST';
+
 type Run = (command: string[]) => Promise<Buffer | undefined>;
 
 async function processItself(run: Run, sharedProcesses: boolean): Promise<ProcessFacts | undefined> {
   // With a shared process namespace, process 1 is the pause process; then the environment of an exec is the next best.
   const main = sharedProcesses ? undefined : await run(['cat', '/proc/1/status', '/proc/1/environ']);
-  if (main !== undefined) return parse(main, 'process');
+  const own = main && parse(main, 'process');
+  if (own?.variables[always] !== undefined) return own;
   const [status, variables] = await Promise.all([run(['cat', '/proc/self/status']), run(['env', '-0'])]);
   if (status === undefined || variables === undefined) return undefined;
-  return parse(Buffer.concat([status, variables]), 'exec');
+  const beside = parse(Buffer.concat([status, variables]), 'exec');
+  return beside && own ? { ...beside, uid: own.uid, gid: own.gid } : beside;
 }
 
 async function zone(run: Run): Promise<string> {
