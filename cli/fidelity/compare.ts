@@ -89,6 +89,9 @@ function variableRows({ key, pod, machine, environment }: Sides): FidelityRow[] 
       const from = environment.origins[name];
       return { kind: 'variable', name, source, state: 'extra', ...(from && { reason: `of the ${fromText[from]}` }) };
     });
+  // Not one is no finding: kubelet gives every container some.
+  if (own.length === 0)
+    own.push({ kind: 'variable', name: '(all)', source, state: 'missing', reason: "the pod's could not be read" });
   return [...own, ...added].sort((a, b) => a.name.localeCompare(b.name));
 }
 
