@@ -138,7 +138,7 @@ void suite('bad input', { concurrency: 4, timeout: 175_000 }, () => {
     assert.doesNotMatch(error.message, new RegExp(token.slice(-20)));
     await assertNoSession(namespace);
     await assertAsBefore(namespace, was);
-    // The built-in role is enough, and says so by working.
+    // The built-in role is enough but for a keeper, and says so by working.
     await namespace.kubectl([
       'create',
       'rolebinding',
@@ -152,6 +152,7 @@ void suite('bad input', { concurrency: 4, timeout: 175_000 }, () => {
       target: 'deploy/web',
       kubeconfig,
       stopOriginal: true,
+      withoutKeeper: true,
     });
     await daemon.disconnect(connection.name);
     await assertNoSession(namespace);
