@@ -158,7 +158,7 @@ void suite('options of a redirect', { concurrency: 4, timeout: 170_000 }, () => 
       'get',
       'pods',
       '-l',
-      '!bowline.dev/session',
+      '!bowline.dev/session,app.kubernetes.io/managed-by!=bowline',
       '-o',
       'jsonpath={.items[*].metadata.name}',
     ]);

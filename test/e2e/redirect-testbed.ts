@@ -517,9 +517,19 @@ export async function deploy(daemon: TestDaemon, deployed: Deployed): Promise<Te
   return namespace;
 }
 
-/** Nothing of any session, whatever its name. */
+/** Nothing of any session, whatever its name; what the cluster's own controllers still have to remove is waited for. */
 export async function assertNoSession(namespace: TestNamespace): Promise<void> {
   const kinds = 'pods,replicasets,services,leases,secrets,configmaps';
-  const left = await namespace.kubectl(['get', kinds, '-l', 'app.kubernetes.io/managed-by=bowline', '-o', 'name']);
+  let left = '';
+  await namespace
+    .waitFor(
+      'the end of what is of a session',
+      async () => {
+        left = await namespace.kubectl(['get', kinds, '-l', 'app.kubernetes.io/managed-by=bowline', '-o', 'name']);
+        return left === '';
+      },
+      { timeout: 15_000 },
+    )
+    .catch(() => undefined);
   assert.equal(left, '');
 }
