@@ -95,7 +95,7 @@ enableFeatures: [Probes, ManagedIdentity]`);
     checkEnvironmentFile(azds('A=${volumes.whitelist}', 'B=${services.gone?}', 'C=${volumes.gone?}'), known);
     assert.throws(
       () => checkEnvironmentFile(azds('A=${volumes.whitelst}', 'B=${services.gone}'), known),
-      (error: BowlineError) => /1:\d+: .*whitelst; 2:\d+: .*gone/.test(error.message),
+      (error: BowlineError) => /1:\d+: .*whitelst \(did you mean whitelist\?\); 2:\d+: .*gone/.test(error.message),
     );
   });
 });
@@ -145,6 +145,20 @@ void suite('what a file resolves to', () => {
     assert.equal(variables['DB'], '127.66.0.3');
     assert.match(notes.join(), /db\.example\.com answers through the cluster at 127\.66\.0\.3:80 only/);
     assert.deepEqual(resolved(file, { inPlace: true }), { variables: { DB: 'db.example.com' }, notes: [] });
+  });
+
+  void test('a volume that did not come: its entry is left out, with the reason', () => {
+    const absent = {
+      ...mount('whitelist', '/etc/whitelist'),
+      state: 'skipped',
+      reason: 'It is larger than the limit.',
+    };
+    const files = { folder: '/run/files', mounts: [absent] };
+    const { variables, notes } = resolved(azds('A=${volumes.whitelist}/x', 'B=${volumes.whitelist?}', 'C=1'), {
+      files,
+    });
+    assert.deepEqual(variables, { C: '1' });
+    assert.match(notes.join('\n'), /whitelist is not on this machine \(skipped\): It is larger than the limit/);
   });
 
   void test('what went away meanwhile is left out and noted with its place', () => {

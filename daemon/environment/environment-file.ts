@@ -9,7 +9,7 @@ import type { EnvironmentFile, Features, Problem, VolumeToken } from '../../env-
 import { parseEnvironmentFile } from '../../env-parser/parse.ts';
 import { checkReferences, matchVolumes, tokensOf, type Known } from '../../env-parser/references.ts';
 import { resolveEntries } from '../../env-parser/resolve.ts';
-import type { LocalFiles } from './local-paths.ts';
+import { hasNoCopy, type LocalFiles } from './local-paths.ts';
 
 /** A volume that the file wants at a place of its own. */
 export interface Placement {
@@ -40,7 +40,12 @@ export function checkEnvironmentFile(file: EnvironmentFile, known: Known): void 
 /** Without the source lines: they may hold values, and the caller has the file. */
 function invalid(path: string, problems: Problem[]): BowlineError {
   const shown = problems.map(({ sourceLine: _sourceLine, ...rest }) => rest);
-  const places = problems.map(({ line, column, message }) => `${line}:${column}: ${message}`).join('; ');
+  const places = problems
+    .map(({ line, column, message, nearest = [] }) => {
+      const near = nearest.length === 0 ? '' : ` (did you mean ${nearest.join(' or ')}?)`;
+      return `${line}:${column}: ${message}${near}`;
+    })
+    .join('; ');
   return new BowlineError('ENVIRONMENT_FILE_INVALID', `${path} cannot be used: ${places}.`, {
     hint: 'Nothing was changed. `bowline env validate` shows each place; --no-env-file leaves the file out.',
     details: { file: path, problems: shown },
@@ -133,6 +138,10 @@ function volumePath(
   // Where parts of it are mounted, the whole is the better answer.
   const mount = ofVolume.find(({ subPath }) => subPath === undefined) ?? ofVolume[0];
   if (mount === undefined) return undefined;
+  if (hasNoCopy(mount)) {
+    notes.add(`The volume ${name} is not on this machine (${mount.state}): ${mount.reason ?? 'see `bowline status`'}`);
+    return undefined;
+  }
   // A pattern stands for several files, so the folder that has them is its path.
   const below = token.path === undefined || token.path.includes('*') ? '' : `/${token.path}`;
   if (token.localPath === undefined) return mount.local + below;

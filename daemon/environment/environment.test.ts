@@ -125,6 +125,40 @@ void suite('the environment of a program', () => {
     assert.match(notes.join('\n'), /^a note of the file\n1 service variables say where/);
   });
 
+  void test('what the workload sets itself under the name of a service variable wins, as in the pod', async () => {
+    const set = {
+      STATS_API_SERVICE_HOST: 'stats.example.com',
+      STATS_API_PORT: '8080',
+      STATS_API_SERVICE_PORT: '80',
+      STATS_API_PORT_80_TCP_ADDR: '10.96.0.9',
+    };
+    const { variables, origins } = await environmentOf({ ...input, facts: withVariables(set) });
+    assert.deepEqual(
+      [variables['STATS_API_SERVICE_HOST'], origins['STATS_API_SERVICE_HOST']],
+      ['stats.example.com', 'container'],
+    );
+    assert.equal(variables['STATS_API_PORT'], '8080', 'a port, where kubelet would have put a URL');
+    assert.equal(variables['STATS_API_SERVICE_PORT'], '10080');
+    assert.equal(variables['STATS_API_PORT_80_TCP_ADDR'], address);
+    assert.equal(variables['STATS_API_PORT_80_TCP'], `tcp://${address}:10080`, 'it has them, so it gets the others');
+  });
+
+  void test('a container without service variables (enableServiceLinks: false) has none here where names do', async () => {
+    const services = [stats, kubernetes];
+    const facts = withVariables({ A: '1', STATS_API_PORT: '8080', KUBERNETES_SERVICE_HOST: '10.96.0.1' });
+    const named = await environmentOf({ ...input, services, facts });
+    assert.deepEqual(
+      Object.keys(named.variables).filter((name) => name.startsWith('STATS_')),
+      ['STATS_API_PORT'],
+    );
+    assert.equal(named.origins['KUBERNETES_SERVICE_HOST'], 'service');
+    const unnamed = await environmentOf({ ...input, services, facts, mode: 'env' });
+    assert.deepEqual(
+      [unnamed.variables['STATS_API_SERVICE_HOST'], unnamed.variables['STATS_API_PORT']],
+      [address, '8080'],
+    );
+  });
+
   void test("without a process that can be read, what kubelet gave the agent: under the right names, without the agent's own", async () => {
     const agents = {
       A: '1',

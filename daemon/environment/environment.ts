@@ -2,11 +2,12 @@
  * The environment of a program on the machine. For each variable the best source wins: the entry of the environment
  * file, then the Services as they answer here, then the container's own, with paths that exist here.
  */
+import { isIP } from 'node:net';
 import { join } from 'node:path';
 import type { Environment, NamedService, Origin } from '../../api/schema.ts';
 import { apiServerPlace } from './api-server.ts';
 import { containerVariables, type ContainerInput } from './container.ts';
-import { localPath, type LocalFiles } from './local-paths.ts';
+import { hasNoCopy, localPath, type LocalFiles } from './local-paths.ts';
 import { serviceVariables } from './service-variables.ts';
 import { isSameZone } from './time-zone.ts';
 
@@ -41,7 +42,7 @@ export async function environmentOf(input: EnvironmentInput): Promise<Environmen
   }
   if (input.files !== undefined) result.add('machine', { [rootVariable]: join(input.files.folder, 'root') });
   const apiServer = apiServerPlace(input.services, input);
-  const generated = serviceVariables(input.services, input.namespace, apiServer);
+  const generated = announcedHere(serviceVariables(input.services, input.namespace, apiServer), own.variables, input);
   const rewritten = result.add('service', generated, 'where the service answers on this machine');
   if (rewritten > 0) notes.push(`${rewritten} service variables say where the services answer on this machine.`);
   if (apiServer?.note !== undefined) notes.push(apiServer.note);
@@ -88,14 +89,41 @@ class Sources {
   }
 }
 
-/** States of a mount that has no copy here and gets none. */
-const absent = new Set(['skipped', 'unavailable', 'failed']);
-
 /** Kubernetes announces every Service to the pods that start after it, those of a session too. */
 const ours = /^BOWLINE_[A-Z0-9]+_ORIGINALS_(SERVICE|PORT)/;
 
 export function withoutSessions(variables: Record<string, string>): Record<string, string> {
   return Object.fromEntries(Object.entries(variables).filter(([name]) => !ours.test(name)));
+}
+
+/**
+ * Of the variables of Services those that kubelet gave the container, and those of Services that came later. What the
+ * workload sets itself under such a name (`REDIS_PORT: 6379`) wins in the pod and here. Where the container has none at all
+ * (`enableServiceLinks: false`), it has none here, unless they are the only way to the Services.
+ */
+function announcedHere(
+  made: Record<string, string>,
+  container: Readonly<Record<string, string>>,
+  { redirected, mode, inPlace }: EnvironmentInput,
+): Record<string, string> {
+  const linked = Object.keys(made).some((name) => !isApiServers(name) && isKubelets(name, container[name]));
+  const adds = !redirected || linked || (mode === 'env' && !inPlace) || Object.keys(container).length === 0;
+  return Object.fromEntries(
+    Object.entries(made).filter(([name]) =>
+      container[name] === undefined ? adds || isApiServers(name) : isKubelets(name, container[name]),
+    ),
+  );
+}
+
+const isApiServers = (name: string): boolean => name.startsWith('KUBERNETES_');
+
+/** By the form that kubelet gives it: an address, a number, a URL. */
+function isKubelets(name: string, value: string | undefined): boolean {
+  if (value === undefined) return false;
+  if (/_(SERVICE_HOST|ADDR)$/.test(name)) return isIP(value) !== 0;
+  if (/_SERVICE_PORT(_|$)|_(TCP|UDP|SCTP)_PORT$/.test(name)) return /^\d+$/.test(value);
+  if (name.endsWith('_PROTO')) return /^(tcp|udp|sctp)$/.test(value);
+  return /^(tcp|udp|sctp):\/\//.test(value);
 }
 
 function timeZoneVariable(
@@ -108,7 +136,7 @@ function timeZoneVariable(
 }
 
 function movedPaths(variables: Record<string, string>, files: LocalFiles | undefined): Record<string, string> {
-  const mounts = (files?.mounts ?? []).filter(({ state }) => !absent.has(state));
+  const mounts = (files?.mounts ?? []).filter((mount) => !hasNoCopy(mount));
   const moved: Record<string, string> = {};
   for (const [name, value] of Object.entries(variables)) {
     const local = localPath(value, mounts);

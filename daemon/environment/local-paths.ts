@@ -4,8 +4,14 @@
 export interface LocalFiles {
   /** Its `root` mirrors the paths of the container. */
   folder: string;
-  mounts: Array<LocalMount & { volume: string; subPath?: string | undefined; state: string }>;
+  mounts: Array<
+    LocalMount & { volume: string; subPath?: string | undefined; state: string; reason?: string | undefined }
+  >;
 }
+
+/** It has no copy here, and gets none. */
+export const hasNoCopy = ({ state }: { state: string }): boolean =>
+  state === 'skipped' || state === 'unavailable' || state === 'failed';
 
 export interface LocalMount {
   mountPath: string;

@@ -158,7 +158,9 @@ export class ConnectionFiles {
       else if (original === undefined) copy.giveUp('only an original has it, and none runs');
       else {
         const pod = { namespace: session.namespace, name: original.metadata?.name ?? '' };
-        sources.set(copy, originalSource(cluster, pod, placesInOriginal(original, session.container, mounts[0]!)));
+        const places = placesInOriginal(original, session.container, mounts[0]!);
+        const partly = include.length + exclude.length > 0;
+        sources.set(copy, originalSource(cluster, pod, places, { partly }));
       }
     }
     const inTurn = limited(atOnce);

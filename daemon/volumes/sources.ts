@@ -50,11 +50,13 @@ export function originalSource(
   cluster: Cluster,
   pod: { namespace: string; name: string },
   places: OriginalPlace[],
+  { partly }: { partly: boolean },
 ): Source {
   const [first] = places;
   return {
     async size(signal) {
-      if (first === undefined) return undefined;
+      // `du` knows the whole alone; of parts the size shows as they come.
+      if (first === undefined || partly) return undefined;
       const { container, mountPath } = first;
       const counted = await cluster
         .exec({ ...pod, container }, ['du', '-s', '-k', mountPath], { signal })

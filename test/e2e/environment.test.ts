@@ -224,7 +224,10 @@ void suite('the environment', { timeout: 900_000 }, () => {
     );
     const { exitCode, stderr } = await dev.bowline(connect('whitelisted'), { cwd });
     assert.equal(exitCode, 2);
-    assert.match(stderr, /^error\[ENVIRONMENT_FILE_INVALID\]: .*azds-local\.env.*1:\d+: .*whitelst.*2:\d+: .*myap1/s);
+    assert.match(
+      stderr,
+      /^error\[ENVIRONMENT_FILE_INVALID\]: .*azds-local\.env.*1:\d+: .*whitelst.*did you mean whitelist.*2:\d+: .*myap1.*did you mean myapp1/s,
+    );
     await untouched();
   });
 

@@ -328,6 +328,7 @@ void suite('volumes', { timeout: 900_000 }, () => {
     const chosen = await connect(daemon, { maxVolumeBytes: 1024 * 1024, exclude: ['random'], include: ['file', 's*'] });
     assert.deepEqual(await readdir(mountAt(chosen, '/claim').local), ['single', 'tree']);
     assert.equal(await read(chosen, 'claim/tree/deep/file'), 'claimed\n');
+    assert.deepEqual(await readdir(mountAt(chosen, '/big').local), ['small'], 'of what only the original has, too');
   });
 
   test('without --volumes there are none', async () => {
