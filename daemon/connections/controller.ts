@@ -406,7 +406,7 @@ export class ConnectionController {
       this.warn(onProgress, {
         code: 'HELPER_MISSING',
         message:
-          'The helper is not installed, so the services do not answer by their names; they answer at the addresses of the *_SERVICE_HOST and *_SERVICE_PORT variables (`bowline env`). `bowline helper install` makes the names work.',
+          'The helper is not installed, so the services do not answer by their names on this machine as a whole; they answer at the addresses of the *_SERVICE_HOST and *_SERVICE_PORT variables (`bowline env`), and by name in a command behind -- on Linux. `bowline helper install` makes the names work everywhere.',
       });
     }
     this.names = await names.attach(

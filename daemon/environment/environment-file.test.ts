@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
 import { suite, test } from 'node:test';
 import type { BowlineError } from '../../api/errors.ts';
 import type { NamedService } from '../../api/schema.ts';
@@ -71,11 +73,13 @@ void suite('what a file asks for', () => {
       'C=${volumes.token-*|./token}',
       'D=${volumes.whitelist|/srv/w}/x',
       'E=${volumes.token-*|token}',
+      'F=${volumes.token-*|~/token}',
+      'G=${volumes.token-*|~token}',
     );
     assert.deepEqual(namespacesOf(file), ['mynamespace']);
     assert.deepEqual(
       placementsOf(file).map(({ to }) => to),
-      ['/work/token', '/srv/w'],
+      ['/work/token', '/srv/w', join(homedir(), 'token'), '/work/~token'],
     );
     const yaml = bridge(`env:
   - name: X

@@ -2,6 +2,7 @@
  * What the project's environment file asks of a connection: read from the request, checked against the cluster before
  * anything is touched, and resolved with what answers on the machine. Reading its text is the business of env-parser/.
  */
+import { homedir } from 'node:os';
 import { dirname, resolve } from 'node:path';
 import { BowlineError } from '../../api/errors.ts';
 import type { ConnectRequest, NamedService, Warning } from '../../api/schema.ts';
@@ -67,12 +68,16 @@ export function externalsOf(file: EnvironmentFile): Array<{ host: string; ports:
   return [...ports].map(([host, all]) => ({ host, ports: [...all] }));
 }
 
-/** Relative local paths start at the folder of the file. */
+/** Relative local paths start at the folder of the file, and `~` is the home of the user whose daemon this is. */
+const placeOf = (file: EnvironmentFile, localPath: string): string =>
+  resolve(
+    dirname(file.path),
+    localPath.replace(/^~(?=\/|$)/, () => homedir()),
+  );
+
 export function placementsOf(file: EnvironmentFile): Placement[] {
   const placements = tokensOf(file).flatMap((token) =>
-    token.kind === 'volume' && token.localPath !== undefined
-      ? [{ token, to: resolve(dirname(file.path), token.localPath) }]
-      : [],
+    token.kind === 'volume' && token.localPath !== undefined ? [{ token, to: placeOf(file, token.localPath) }] : [],
   );
   return [...new Map(placements.map((each) => [`${each.token.name}\0${each.token.path}\0${each.to}`, each])).values()];
 }
@@ -145,7 +150,7 @@ function volumePath(
   // A pattern stands for several files, so the folder that has them is its path.
   const below = token.path === undefined || token.path.includes('*') ? '' : `/${token.path}`;
   if (token.localPath === undefined) return mount.local + below;
-  const to = resolve(dirname(file.path), token.localPath);
+  const to = placeOf(file, token.localPath);
   if (inPlace && to === resolve(mount.mountPath)) return to;
   if (placed.some((each) => each.to === to)) return to;
   notes.add(`The volume ${name} is not at ${to}, where the environment file wants it, but at ${mount.local}.`);
