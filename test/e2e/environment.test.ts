@@ -188,7 +188,7 @@ void suite('the environment', { timeout: 900_000 }, () => {
     }
   });
 
-  test('an entry of the file wins over the Service, and this over the container; each says where it came from', async () => {
+  test('an entry of the file wins over what the workload sets itself, and this over the Service; each says where it came from', async () => {
     const cwd = await project(
       'precedence',
       'azds-local.env',
@@ -211,7 +211,12 @@ void suite('the environment', { timeout: 900_000 }, () => {
     assert.equal(withFile.variables['LIST'], `${withFile.variables['NEW']}/whitelist`, 'the path of the copy');
     assert.equal(withFile.rewritten['LIST'], 'the same file on this machine');
     const withoutFile = await look('--no-env-file');
-    assert.match(withoutFile.variables['MYAPP1_SERVICE_HOST'] ?? '', /^127\.66\./);
+    assert.deepEqual(
+      [withoutFile.variables['MYAPP1_SERVICE_HOST'], withoutFile.origins['MYAPP1_SERVICE_HOST']],
+      ['of the container', 'container'],
+      'as in the pod',
+    );
+    assert.match(withoutFile.variables['MYAPP1_PORT'] ?? '', /^tcp:\/\/127\.66\./);
     assert.equal(withoutFile.origins['NEW'], undefined);
     await untouched();
   });
