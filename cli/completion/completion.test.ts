@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempDisposableSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -85,9 +85,10 @@ void test('bash: commands, options, values, names', { skip: !has('bash') && 'the
 /** What fish offers, by its own `complete -C`. */
 function completeInFish(line: string): string[] {
   const script = `function bowline; printf 'shop/api\\nshop/web\\n'; end\n${fishCompletion(commands)}\ncomplete -C ${JSON.stringify(line)}`;
+  using home = mkdtempDisposableSync(join(tmpdir(), 'bowline-fish-')); // it makes folders there
   const output = execFileSync('fish', ['--no-config', '-c', script], {
     encoding: 'utf8',
-    env: { ...process.env, HOME: '/nonexistent' },
+    env: { ...process.env, HOME: home.path },
   });
   return output.split('\n').flatMap((offer) => offer.split('\t')[0] || []);
 }
