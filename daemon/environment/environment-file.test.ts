@@ -15,9 +15,9 @@ import {
   type Surroundings,
 } from './environment-file.ts';
 
-const azds = (...lines: string[]) => readEnvironmentFile({ path: '/work/azds-local.env', text: lines.join('\n') })!;
+const azds = (...lines: string[]) => readEnvironmentFile({ path: '/project/azds-local.env', text: lines.join('\n') })!;
 const bridge = (text: string) =>
-  readEnvironmentFile({ path: '/work/KubernetesLocalProcessConfig.yaml', text: `version: 0.1\n${text}` })!;
+  readEnvironmentFile({ path: '/project/KubernetesLocalProcessConfig.yaml', text: `version: 0.1\n${text}` })!;
 
 const service = (namespace: string, name: string, address: string): NamedService => ({
   namespace,
@@ -59,7 +59,7 @@ void suite('what a file asks for', () => {
       () => azds('A=${nothing.x}', 'PASSWORD="s3cret', 'B=${volumes.}'),
       (error: BowlineError) => {
         assert.equal(error.code, 'ENVIRONMENT_FILE_INVALID');
-        assert.match(error.message, /^\/work\/azds-local\.env cannot be used: 1:\d+: .*; 3:\d+: /s);
+        assert.match(error.message, /^\/project\/azds-local\.env cannot be used: 1:\d+: .*; 3:\d+: /s);
         assert.doesNotMatch(JSON.stringify(error.toShape()), /s3cret/);
         return true;
       },
@@ -79,7 +79,7 @@ void suite('what a file asks for', () => {
     assert.deepEqual(namespacesOf(file), ['mynamespace']);
     assert.deepEqual(
       placementsOf(file).map(({ to }) => to),
-      ['/work/token', '/srv/w', join(homedir(), 'token'), '/work/~token'],
+      ['/project/token', '/srv/w', join(homedir(), 'token'), '/project/~token'],
     );
     const yaml = bridge(`env:
   - name: X
@@ -168,6 +168,6 @@ void suite('what a file resolves to', () => {
   void test('what went away meanwhile is left out and noted with its place', () => {
     const { variables, notes } = resolved(azds('A=1', 'B=${services.myapp1}'), { services: [] });
     assert.deepEqual(variables, { A: '1' });
-    assert.match(notes.join(), /^\/work\/azds-local\.env:2:\d+: .*myapp1.*left out/);
+    assert.match(notes.join(), /^\/project\/azds-local\.env:2:\d+: .*myapp1.*left out/);
   });
 });

@@ -9,7 +9,7 @@ const account = '/var/run/secrets/kubernetes.io/serviceaccount';
 
 void test('volumes are put at their places once they have come; what cannot be is told; the place in the pod is left alone', async () => {
   const file = readEnvironmentFile({
-    path: '/work/azds-local.env',
+    path: '/project/azds-local.env',
     text: [
       'A=${volumes.lists|./lists}',
       'B=${volumes.lists/*.txt|./some}',
@@ -38,13 +38,13 @@ void test('volumes are put at their places once they have come; what cannot be i
   };
   const { placed, failed } = await placeVolumes(file, files, new AbortController().signal);
   assert.deepEqual(asked, [
-    { volume: 'lists', to: '/work/lists' },
-    { volume: 'lists', to: '/work/some' },
+    { volume: 'lists', to: '/project/lists' },
+    { volume: 'lists', to: '/project/some' },
     { volume: 'lists', path: 'a.txt', to: '/srv/taken' },
   ]);
   assert.deepEqual(
     placed.map(({ to }) => to),
-    ['/work/lists', '/work/some'],
+    ['/project/lists', '/project/some'],
   );
   assert.deepEqual(
     failed.map(({ to, reason }) => [to, reason]),
