@@ -2,7 +2,8 @@
 import type { V1Container, V1Pod } from '@kubernetes/client-node';
 import type { CallOptions, Cluster } from '../cluster/cluster.ts';
 import { readProcess, type ProcessFacts } from '../environment/process.ts';
-import { isReady, type Workload } from '../redirect/workload.ts';
+import { findWorkload, isReady, type Workload } from '../redirect/workload.ts';
+import type { Session } from './session.ts';
 
 const patience = 5000;
 
@@ -18,6 +19,16 @@ export async function processFacts(
   const shared = workload.template.spec?.shareProcessNamespace ?? false;
   const place = { namespace: workload.namespace, name: pod, container };
   return readProcess(cluster, place, shared, { ...call, timeout: patience });
+}
+
+/** A session's workload as it is now; `undefined` without a target, and where it is gone or cannot be read. */
+export async function workloadOf(
+  cluster: Cluster,
+  { target, namespace }: Pick<Session, 'target' | 'namespace'>,
+  signal: AbortSignal,
+): Promise<Workload | undefined> {
+  if (target === undefined) return undefined;
+  return findWorkload(cluster, namespace, `${target.kind}/${target.name}`, { signal }).catch(() => undefined);
 }
 
 /** A pod as the cluster has it, and its container of that name. */

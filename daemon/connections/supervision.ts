@@ -1,0 +1,190 @@
+/**
+ * Holds the tie until the connection ends: notices lost tunnels and finds the agent again, proves the redirect now and then,
+ * and connects anew after a lapse. Owns no state of the connection: it says what it found, and the controller writes it.
+ */
+import { setTimeout as delay } from 'node:timers/promises';
+import { BowlineError } from '../../api/errors.ts';
+import type { ConnectionState } from '../../api/schema.ts';
+import type { OpenInboundOptions } from '../../tunnel/inbound.ts';
+import { leases } from '../cluster/resources.ts';
+import { agentRunning, type RunningAgent } from '../redirect/agent-wait.ts';
+import { proveRedirect } from '../redirect/proof.ts';
+import { reachAgent } from './reach.ts';
+import type { Tie } from './tie.ts';
+import type { Tunnels } from './tunnels.ts';
+import { lossOf } from './upkeep.ts';
+
+export interface Supervised extends Tie {
+  /** Aborted with the reason when the session is not ours any more. One for each session. */
+  readonly lost: AbortSignal;
+  readonly reason: string | undefined;
+  readonly accept: OpenInboundOptions['accept'];
+  /** Milliseconds since the Lease was last renewed; sleep of the machine counts. */
+  silent(): number;
+  lose(loss: BowlineError): void;
+  setState(state: ConnectionState, reason?: string): void;
+  /** The way to the agent is there again: what uses it goes on. */
+  takeTunnels(tunnels: Tunnels, agent: RunningAgent): void;
+  dropTunnels(): Promise<void>;
+  /** Names that could not be attached before the daemon was restarted. */
+  attachNames(signal: AbortSignal): Promise<void>;
+  /** Requests through these Services arrive here. */
+  proved(services: string[]): void;
+  /** The same connection with a new session; what the former left is put back first. */
+  connectAnew(end: AbortSignal): Promise<void>;
+}
+
+/** Milliseconds between two proofs, while they succeed and while they fail. */
+const proofInterval = 30_000;
+const doubtInterval = 3000;
+
+export class Supervision {
+  private readonly tie: Supervised;
+  /** Ends the pause before the next proof. */
+  private endPause: () => void = () => undefined;
+
+  constructor(tie: Supervised) {
+    this.tie = tie;
+  }
+
+  /** Resolves when `end` is aborted; rejects with the reason when the connection cannot go on. */
+  async run(end: AbortSignal): Promise<void> {
+    try {
+      while (!end.aborted) {
+        const { lost } = this.tie;
+        await this.hold(AbortSignal.any([end, lost])).catch((error: unknown) => {
+          if (!lost.aborted) throw error;
+        });
+        if (end.aborted) return;
+        const loss = lost.reason as BowlineError;
+        if (loss.code !== 'SESSION_LAPSED') throw loss;
+        await this.startAnew(loss, end);
+      }
+    } catch (error) {
+      if (!end.aborted) throw error;
+    }
+  }
+
+  /** Does not wait for the next time where the redirect is believed to stand. */
+  proveNow(): void {
+    if (this.tie.state === 'connected') this.endPause();
+  }
+
+  /** One session, until it ends. */
+  private async hold(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      const tunnels = this.tie.tunnels ?? (await this.reconnect(signal));
+      const reason = await this.watch(tunnels, signal);
+      if (signal.aborted) break;
+      await this.tie.dropTunnels();
+      this.tie.setState('reconnecting', reason);
+    }
+  }
+
+  /** After a lapse, unless somebody else took the workload meanwhile. */
+  private async startAnew(lapsed: BowlineError, end: AbortSignal): Promise<void> {
+    const { tie } = this;
+    tie.setState('reconnecting', `${lapsed.message} Connecting anew.`);
+    tie.log.warn('session-lapsed', { connection: tie.name });
+    for (let pause = 200; ; pause = Math.min(pause * 2, 5000)) {
+      try {
+        return await tie.connectAnew(end);
+      } catch (error) {
+        end.throwIfAborted();
+        const cause = BowlineError.from(error);
+        if (!passes(cause)) throw cause;
+        tie.log.info('anew-failed', { connection: tie.name, code: cause.code, reason: cause.message });
+        tie.setState('reconnecting', `${lapsed.message} Connecting anew: ${cause.message}`);
+        await delay(pause * (0.75 + Math.random() / 2), undefined, { signal: end });
+      }
+    }
+  }
+
+  /** Resolves with the reason when the tunnels have ended. Proves the redirect now and then, more often while it fails. */
+  private async watch(tunnels: Tunnels, signal: AbortSignal): Promise<string> {
+    const ended = Promise.withResolvers<string>();
+    const onAbort = (): void => ended.resolve('ending');
+    signal.addEventListener('abort', onAbort, { once: true });
+    try {
+      while (!signal.aborted) {
+        const pause = new AbortController();
+        const interval = this.tie.state === 'connected' ? proofInterval : doubtInterval;
+        this.endPause = () => pause.abort();
+        const tick = delay(interval, undefined, { signal: pause.signal, ref: false }).catch(() => undefined);
+        const reason = await Promise.race([tunnels.closed, ended.promise, tick]);
+        pause.abort();
+        if (reason !== undefined) return reason;
+        await this.prove(tunnels, 10_000, signal);
+      }
+      return 'ending';
+    } finally {
+      signal.removeEventListener('abort', onAbort);
+    }
+  }
+
+  /** Says whether it is proved that requests through the Services arrive here. The tunnels stay, whatever comes out. */
+  private async prove(tunnels: Tunnels, timeout: number, signal: AbortSignal): Promise<void> {
+    const { tie } = this;
+    const { id: session, namespace, proofs: targets } = tie.session;
+    try {
+      if (targets.length > 0) {
+        const tunnel = tunnels.outbound;
+        tie.proved(await proveRedirect(tie.cluster, { session, namespace, targets, tunnel, timeout, signal }));
+      }
+      if (!signal.aborted && tie.state !== 'connected') tie.setState('connected');
+    } catch (error) {
+      const { message } = BowlineError.from(error);
+      if (!signal.aborted && tie.reason !== message) tie.setState('reconnecting', message);
+    }
+  }
+
+  /** Tries until there are tunnels, the session is lost, or the connection ends. */
+  private async reconnect(signal: AbortSignal): Promise<Tunnels> {
+    const { tie } = this;
+    const { cluster, log } = tie;
+    for (let pause = 200; ; pause = Math.min(pause * 2, 2000)) {
+      let opened: Tunnels | undefined;
+      try {
+        const { session } = tie;
+        const { id, namespace, leaseName, image, target } = session;
+        const lease = await cluster.find(leases, leaseName, namespace, { signal });
+        const loss = lossOf(session, lease, tie.silent());
+        if (loss !== undefined) tie.lose(loss);
+        signal.throwIfAborted();
+        const container = target?.container ?? 'agent';
+        const wait = { session: id, namespace, container, image: image.name, timeout: 10_000, signal };
+        const agent = await agentRunning(cluster, wait);
+        opened = await reachAgent(cluster, session, agent.pod, tie.accept, { timeout: 3000, signal });
+        await opened.outbound.call('resume', {}, signal);
+        tie.takeTunnels(opened, agent);
+        await tie.attachNames(signal);
+        await this.prove(opened, 15_000, signal);
+        return opened;
+      } catch (error) {
+        await tie.dropTunnels();
+        await opened?.close();
+        signal.throwIfAborted();
+        const cause = BowlineError.from(error);
+        const wait = pause * (0.75 + Math.random() / 2);
+        log.info('reconnect-failed', {
+          connection: tie.name,
+          code: cause.code,
+          reason: cause.message,
+          nextTryMs: Math.round(wait),
+        });
+        tie.setState('reconnecting', `${cause.message} Next try in ${(wait / 1000).toFixed(1)} s.`);
+        await delay(wait, undefined, { signal });
+      }
+    }
+  }
+}
+
+/** Whether it may be otherwise in a moment: no network yet, or the former session is still being put back. */
+function passes({ code, details }: BowlineError): boolean {
+  if (code === 'ALREADY_REDIRECTED') {
+    return (details?.['holder'] as { machine?: string } | undefined)?.machine === 'being restored';
+  }
+  return ['API_UNREACHABLE', 'CREDENTIALS_FAILED', 'CREDENTIALS_EXPIRED', 'PIPE_FAILED', 'SESSION_LAPSED'].includes(
+    code,
+  );
+}
