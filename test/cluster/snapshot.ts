@@ -3,35 +3,19 @@
  * dates by itself (versions, generations, timestamps, who wrote which field), status, and events, which are a log.
  */
 import { stringify } from 'yaml';
+import type { ApiObject } from './api.ts';
 import type { TestCluster } from './test-cluster.ts';
 
 /** `kind/name` -> the object as YAML, keys sorted. */
 export type Snapshot = ReadonlyMap<string, string>;
-
-interface AnyObject {
-  kind: string;
-  metadata: Record<string, unknown> & { name: string; annotations?: Record<string, unknown> };
-  [field: string]: unknown;
-}
 
 const uncompared = /^(events(\.events\.k8s\.io)?|.*\.metrics\.k8s\.io)$/;
 const datedMetadata = ['resourceVersion', 'generation', 'creationTimestamp', 'deletionTimestamp', 'managedFields'];
 const datedAnnotations = ['endpoints.kubernetes.io/last-change-trigger-time'];
 
 export async function snapshot(cluster: TestCluster, namespace: string): Promise<Snapshot> {
-  const resources = (await cluster.kubectl(['api-resources', '--namespaced', '--verbs=list', '--output=name']))
-    .trim()
-    .split('\n');
-  const compared = resources.filter((resource) => !uncompared.test(resource)).sort();
-  const text = await cluster.kubectl([
-    'get',
-    compared.join(','),
-    '--namespace',
-    namespace,
-    '--output=json',
-    '--ignore-not-found',
-  ]);
-  const objects = text.trim() === '' ? [] : (JSON.parse(text) as { items: AnyObject[] }).items;
+  const resources = (await cluster.api.resources()).filter(({ name }) => !uncompared.test(name));
+  const objects = (await Promise.all(resources.map(async (each) => cluster.api.list(each, namespace)))).flat();
   return new Map(
     objects
       .map((object) => [`${object.kind}/${object.metadata.name}`, render(object)] as const)
@@ -51,8 +35,8 @@ export function diffSnapshots(before: Snapshot, after: Snapshot): string {
   return lines.join('\n');
 }
 
-function render({ status: _status, ...object }: AnyObject): string {
-  const metadata: AnyObject['metadata'] = { ...object.metadata };
+function render({ status: _status, ...object }: ApiObject): string {
+  const metadata: ApiObject['metadata'] = { ...object.metadata };
   for (const field of datedMetadata) delete metadata[field];
   if (metadata.annotations !== undefined) {
     metadata.annotations = { ...metadata.annotations };

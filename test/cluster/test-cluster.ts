@@ -1,14 +1,16 @@
 /**
  * The cluster that serves the tests: our own, started when it is not up, or the one that BOWLINE_TEST_KUBECONFIG names,
- * which is used as it is. Everything about it is asked by kubectl, which knows every kind of kubeconfig.
+ * which is used as it is. Everything about it goes through kubectl, which knows every kind of kubeconfig.
  */
 import { existsSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
+import { openApi } from './api.ts';
 import { up } from './cluster.ts';
 import { findInstance, instanceName } from './instance.ts';
 import { must } from './run.ts';
 import { nodeImage } from './stock-images.ts';
 import { ensurePackages } from '../../setup/packages.ts';
+import type { Api } from './api.ts';
 import type { Report } from './binary.ts';
 import type { Instance } from './instance.ts';
 import type { RunOptions } from './run.ts';
@@ -25,6 +27,8 @@ export interface TestCluster {
   readonly instance: Instance | undefined;
   /** Runs kubectl against it as its administrator; returns what it prints. */
   kubectl(args: string[], options?: RunOptions): Promise<string>;
+  /** The same rights without a program for each question: for what is read again and again. */
+  readonly api: Api;
 }
 
 export async function useCluster(report: Report, signal?: AbortSignal): Promise<TestCluster> {
@@ -57,6 +61,7 @@ function describe(
     nodeImage:
       instance === undefined ? (process.env['BOWLINE_TEST_NODE_IMAGE'] ?? 'docker.io/library/node:24-slim') : nodeImage,
     instance,
+    api: openApi(kubectlPath, kubeconfig),
     kubectl: (args, options) => must([kubectlPath, '--kubeconfig', kubeconfig, ...args], options),
   };
 }

@@ -365,12 +365,10 @@ async function settled(namespace: TestNamespace): Promise<void> {
   await namespace.waitFor(
     'the namespace to come to rest',
     async () => {
-      const now = await namespace.kubectl([
-        'get',
+      const { items } = await namespace.get<{ items: Owned[] }>(
         'pods,endpointslices,deployments,replicasets,statefulsets,daemonsets',
-        '-o',
-        'jsonpath={.items[*].metadata.resourceVersion}',
-      ]);
+      );
+      const now = items.map(({ metadata }) => metadata.resourceVersion).join();
       const same = now === last;
       last = now;
       return same;
@@ -383,15 +381,13 @@ interface Owned {
   kind: string;
   metadata: {
     name: string;
+    resourceVersion: string;
     managedFields?: Array<{ manager: string; operation: string; subresource?: string; fieldsV1: object }>;
   };
 }
 
 async function fieldOwners(namespace: TestNamespace): Promise<Map<string, string>> {
-  const { items } = await namespace.get<{ items: Owned[] }>(
-    'services,deployments,statefulsets,daemonsets,replicasets',
-    '--show-managed-fields',
-  );
+  const { items } = await namespace.get<{ items: Owned[] }>('services,deployments,statefulsets,daemonsets,replicasets');
   return new Map(
     items.map(({ kind, metadata }) => {
       const entries = (metadata.managedFields ?? []).filter(({ subresource }) => subresource !== 'status');
@@ -525,7 +521,8 @@ export async function assertNoSession(namespace: TestNamespace): Promise<void> {
     .waitFor(
       'the end of what is of a session',
       async () => {
-        left = await namespace.kubectl(['get', kinds, '-l', 'app.kubernetes.io/managed-by=bowline', '-o', 'name']);
+        const { items } = await namespace.get<{ items: Owned[] }>(kinds, '-l', 'app.kubernetes.io/managed-by=bowline');
+        left = items.map(({ kind, metadata }) => `${kind}/${metadata.name}`).join('\n');
         return left === '';
       },
       { timeout: 15_000 },
