@@ -47,6 +47,8 @@ export const ConnectRequest = z.object({
   drainSeconds: z._default(z.number(), 30),
   /** Seconds without a sign of this machine after which a keeper puts everything back. */
   lapseSeconds: z._default(z.number().check(z.int(), z.minimum(5)), 60),
+  /** Seconds after which it is proved again that requests through the Services arrive here. */
+  proofSeconds: z._default(z.number().check(z.minimum(1)), 30),
   /** What to do where somebody else redirects the workload: end his session, or wait as many seconds for its end. */
   takeOver: z._default(z.boolean(), false),
   waitSeconds: z._default(z.number(), 0),

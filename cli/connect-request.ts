@@ -19,6 +19,7 @@ export interface ConnectOptions {
   timeout: number;
   drain: number;
   lapse: number;
+  proofEvery: number;
   takeOver: boolean;
   wait: boolean;
   waitTimeout: number;
@@ -94,6 +95,7 @@ export function connectRequest(
     timeoutSeconds: options.timeout,
     drainSeconds: options.drain,
     lapseSeconds: options.lapse,
+    proofSeconds: options.proofEvery,
     takeOver: options.takeOver,
     waitSeconds: options.wait ? options.waitTimeout : 0,
     withoutKeeper: options.withoutKeeper,

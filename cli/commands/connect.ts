@@ -89,6 +89,11 @@ export function connectCommand(io: Io): Command {
         .argParser(parseLapse)
         .default(60),
     )
+    .addOption(
+      new Option('--proof-every <SECONDS>', 'how often it is proved that requests arrive here, at least 1')
+        .argParser(parseSeconds(1))
+        .default(30),
+    )
     .option('--take-over', 'end the session of somebody else who has the workload; he is told', false)
     .option('--wait', 'wait while somebody else has the workload', false)
     .addOption(new Option('--wait-timeout <SECONDS>', 'how long --wait waits').argParser(parseSeconds(1)).default(600))

@@ -319,6 +319,7 @@ export class ConnectionController implements Supervised {
     void keepLease(cluster, session, log, signal, {
       silent: () => this.silent(),
       onRenewed: () => (this.renewedAt = Date.now()),
+      onTrouble: () => this.supervision.proveNow(),
       onLoss: (error) => this.lose(error),
       onKeeper: (keeper) => {
         if (this.current.keeper === keeper || (keeper !== 'namespace' && keeper !== 'cluster')) return;

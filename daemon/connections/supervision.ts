@@ -34,8 +34,7 @@ export interface Supervised extends Tie {
   connectAnew(end: AbortSignal): Promise<void>;
 }
 
-/** Milliseconds between two proofs, while they succeed and while they fail. */
-const proofInterval = 30_000;
+/** Milliseconds between two proofs while they fail; while they succeed it is a setting of the connection. */
 const doubtInterval = 3000;
 
 export class Supervision {
@@ -108,7 +107,8 @@ export class Supervision {
     try {
       while (!signal.aborted) {
         const pause = new AbortController();
-        const interval = this.tie.state === 'connected' ? proofInterval : doubtInterval;
+        const { proofSeconds } = this.tie.session.request;
+        const interval = this.tie.state === 'connected' ? proofSeconds * 1000 : doubtInterval;
         this.endPause = () => pause.abort();
         const tick = delay(interval, undefined, { signal: pause.signal, ref: false }).catch(() => undefined);
         const reason = await Promise.race([tunnels.closed, ended.promise, tick]);

@@ -46,6 +46,8 @@ export interface LeaseWatch {
   /** Milliseconds since the Lease was last renewed; sleep of the machine counts. */
   silent(): number;
   onRenewed(): void;
+  /** It could not be renewed and is tried again: no network, no login, or more. */
+  onTrouble(): void;
   /** The session is not ours any more; `loss` says why. */
   onLoss(loss: BowlineError): void;
   /** A keeper watches the Lease, and says which. */
@@ -77,6 +79,7 @@ export async function keepLease(
         if (signal.aborted) return;
         pause = Math.min(interval, 2000) * spread;
         log.warn('renew-failed', { connection: session.name, reason: BowlineError.from(error).message });
+        watch.onTrouble();
         const lease = await cluster.find(leases, name, namespace, { signal }).catch(() => 'unknown' as const);
         const loss = lease === 'unknown' ? undefined : lossOf(session, lease, watch.silent());
         if (loss !== undefined) watch.onLoss(loss);
