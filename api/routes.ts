@@ -109,8 +109,8 @@ export const routes = {
     path: '/v1/connections/{name}/environment',
     kind: 'one',
     summary:
-      "The variables for a program on the machine; holds secrets. `inPlace`: it has the pod's files at their real paths and a hosts file with all names",
-    query: z.object({ inPlace: z.optional(flag) }),
+      "The variables for a program on the machine; holds secrets. `inPlace`: it has the pod's files at their real paths and a hosts file with all names, but for the volumes mounted at `kept` (one path a line), where the machine's own stays",
+    query: z.object({ inPlace: z.optional(flag), kept: z.optional(z.string()) }),
     answer: Environment,
   },
   inspect: {

@@ -85,6 +85,8 @@ export const NamedService = z.object({
       port,
       local: optional(port),
       name: optional(text),
+      /** Absent for TCP. */
+      protocol: optional(z.enum(['UDP', 'SCTP'])),
       /** Why this port is not carried: UDP, taken by another program (owner named), ... */
       problem: optional(text),
     }),
@@ -106,6 +108,8 @@ export const MountedVolume = z.object({
   kind: text,
   mountPath: text,
   subPath: optional(text),
+  /** The container cannot write there. */
+  readOnly: z.boolean(),
   /** Absolute path of the copy: a link that leads to another folder when the content has changed. */
   local: text,
   /** skipped: larger than `maxVolumeBytes`; unavailable: nobody in the cluster can read it out; failed: tried, without success. */
@@ -121,6 +125,13 @@ export const MountedVolume = z.object({
   updated: optional(text),
 });
 export type MountedVolume = z.infer<typeof MountedVolume>;
+
+/** A path of a volume, or a pattern of paths, that the environment file names by itself: only that is in its copy. */
+export const PartOfVolume = z.object({
+  ...z.omit(MountedVolume, { kind: true, mountPath: true, subPath: true, readOnly: true }).shape,
+  path: text,
+});
+export type PartOfVolume = z.infer<typeof PartOfVolume>;
 
 export const ConnectionState = z.enum([
   'connecting',
@@ -175,6 +186,8 @@ export const Connection = z.object({
       folder: text,
       backing: z.enum(['memory', 'disk']),
       mounts: z.array(MountedVolume),
+      /** Beside the mounts; absent where the environment file names none. */
+      parts: optional(z.array(PartOfVolume)),
     }),
   ),
   warnings: z.array(Warning),
@@ -282,9 +295,13 @@ export const Environment = z.object({
   origins: z.record(text, Origin),
   /** Variables that the container has with another value, changed on purpose, each with the reason. */
   rewritten: z.record(text, text),
+  /** Variables that lead to a Service which this machine does not reach there, each with the reason; values of the container. */
+  notCarried: z.record(text, text),
   /** Where the container's own came from: the running process, exec, or the spec (with what is missing). */
   source: z.enum(['process', 'exec', 'spec', 'none']),
-  /** Variables that could not be known, or were changed on purpose, with the reason. */
+  /** What is missing or not as it should be: for whoever uses the variables to see. */
+  warnings: z.array(text),
+  /** What was changed on purpose, with the reason. */
   notes: z.array(text),
 });
 export type Environment = z.infer<typeof Environment>;

@@ -33,10 +33,11 @@ export async function openPlace(client: Client, connection: Connection, wish: Pl
     createProgressView(io, io.err).line({ type: 'warning', code, message });
   using undo = new DisposableStack();
   const files = undo.use(await privateFilesFor(connection, { ...wish, warn }));
-  const query = { inPlace: files !== undefined };
+  const kept = files?.refused.map(({ target }) => target).join('\n');
+  const query = { inPlace: files !== undefined, ...(kept ? { kept } : {}) };
   const environment = await client.call('environment', { params: { name: connection.name }, query });
   const { variables } = chooseVariables(environment, { all: false });
-  const kept = undo.move();
+  const place = undo.move();
   return {
     environment,
     files,
@@ -49,6 +50,6 @@ export async function openPlace(client: Client, connection: Connection, wish: Pl
         enter: files?.enter ?? [],
         ...(streams && { streams }),
       }),
-    [Symbol.dispose]: () => kept.dispose(),
+    [Symbol.dispose]: () => place.dispose(),
   };
 }

@@ -64,11 +64,16 @@ async function open(files: PodFile[], { services }: Connection, { program, io }:
   });
 }
 
-/** kubelet mounts these read-only, whatever the pod's spec says. */
+/** They look as kubelet writes them. */
 const writtenByKubelet = new Set(['configMap', 'secret', 'projected', 'downwardAPI']);
 
 function podFiles({ files }: Connection): PodFile[] {
   return (files?.mounts ?? [])
     .filter(({ state }) => state === 'ready')
-    .map(({ local, mountPath, kind }) => ({ local, mountPath, readOnly: writtenByKubelet.has(kind) }));
+    .map(({ local, mountPath, kind, readOnly }) => ({
+      local,
+      mountPath,
+      readOnly,
+      switched: writtenByKubelet.has(kind),
+    }));
 }

@@ -96,7 +96,7 @@ for (const uid of [nobody, 0]) {
       return stdout;
     };
     const mounted = (name: string, mountPath: string, readOnly = true): { files: Inside['files'] } => ({
-      files: [{ local: local(name), mountPath, readOnly }],
+      files: [{ local: local(name), mountPath, readOnly, switched: readOnly }],
     });
 
     test('a folder that the machine does not have, wherever it lies', async () => {
@@ -127,8 +127,8 @@ for (const uid of [nobody, 0]) {
       write('config', { 'app.yaml': 'from the pod\n' });
       const before = readFileSync('/etc/passwd', 'utf8');
       const files = [
-        { local: local('config'), mountPath: '/mnt', readOnly: true },
-        { local: join(local('config'), 'app.yaml'), mountPath: '/etc/passwd', readOnly: true },
+        { local: local('config'), mountPath: '/mnt', readOnly: true, switched: true },
+        { local: join(local('config'), 'app.yaml'), mountPath: '/etc/passwd', readOnly: true, switched: true },
       ];
       assert.equal(await shell('cat /mnt/app.yaml /etc/passwd', { files }), 'from the pod\nfrom the pod\n');
       assert.equal(readFileSync('/etc/passwd', 'utf8'), before);
@@ -157,15 +157,28 @@ for (const uid of [nobody, 0]) {
       mkdirSync(local('data'));
       chownSync(local('data'), uid, uid);
       const files = [
-        { local: local('inner'), mountPath: `/${unique}/outer/deep/inner`, readOnly: true },
-        { local: local('outer'), mountPath: `/${unique}/outer`, readOnly: true },
-        { local: local('data'), mountPath: `/run/${unique}/data`, readOnly: false },
-        { local: join(local('inner'), 'two'), mountPath: `/run/${unique}/data/two`, readOnly: true },
-        { local: local('inner'), mountPath: `/etc/${unique}`, readOnly: true },
+        { local: local('inner'), mountPath: `/${unique}/outer/deep/inner`, readOnly: true, switched: true },
+        { local: local('outer'), mountPath: `/${unique}/outer`, readOnly: true, switched: true },
+        { local: local('data'), mountPath: `/run/${unique}/data`, readOnly: false, switched: false },
+        { local: join(local('inner'), 'two'), mountPath: `/run/${unique}/data/two`, readOnly: true, switched: true },
+        { local: local('inner'), mountPath: `/etc/${unique}`, readOnly: true, switched: true },
       ];
       const script = `cd /${unique}/outer; cat one deep/inner/two /run/${unique}/data/two /etc/${unique}/two; echo 3 > /run/${unique}/data/three`;
       assert.equal(await shell(script, { files }), '1\n2\n2\n2\n');
       assert.equal(readFileSync(join(local('data'), 'three'), 'utf8'), '3\n', 'a volume that can be written is');
+    });
+
+    test('a volume that the pod mounts read-only cannot be written, and looks like any folder', async () => {
+      mkdirSync(local('data'), { recursive: true });
+      writeFileSync(join(local('data'), 'one'), '1\n');
+      chownSync(local('data'), uid, uid);
+      const path = `/etc/${unique}`;
+      const files = [{ local: local('data'), mountPath: path, readOnly: true, switched: false }];
+      const script = `cd ${path}; ls -A; cat one; ! touch two 2>/dev/null; ! sh -c 'echo x > one' 2>/dev/null`;
+      const out = await shell(script, { files });
+      assert.match(out, /^(?!\.\.data)/);
+      assert.ok(out.split('\n').includes('one') && !out.includes('..data'), out);
+      assert.equal(readFileSync(join(local('data'), 'one'), 'utf8'), '1\n');
     });
 
     test('what kubelet writes looks as it does in a pod, cannot be written, and follows the switch', async () => {
@@ -252,8 +265,11 @@ for (const uid of [nobody, 0]) {
       write('config', { 'app.yaml': 'from the pod\n' });
       const refused = ['/', '/proc/self', '/dev/shm/x', '/etc', '/usr/../etc', '/tmp', '/var/run', 'relative', '/a\nb']
         .concat([base, join(base, 'home'), join(base, 'home/new'), join(process.execPath, '..')])
-        .map((mountPath) => ({ local: local('config'), mountPath, readOnly: true }));
-      const files = [...refused, { local: local('config'), mountPath: `/etc/${unique}`, readOnly: true }];
+        .map((mountPath) => ({ local: local('config'), mountPath, readOnly: true, switched: true }));
+      const files = [
+        ...refused,
+        { local: local('config'), mountPath: `/etc/${unique}`, readOnly: true, switched: true },
+      ];
       const result = await run(['cat', `/etc/${unique}/app.yaml`], { files });
       assert.deepEqual([result.status, result.stdout], [0, 'from the pod\n'], result.stderr);
       assert.deepEqual(

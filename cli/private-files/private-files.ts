@@ -18,6 +18,8 @@ export interface PodFile {
   local: string;
   mountPath: string;
   readOnly: boolean;
+  /** kubelet switches its content: it shall look so here too. */
+  switched: boolean;
 }
 
 export interface PrivateFilesOptions {
@@ -90,10 +92,10 @@ async function arrange(files: readonly PodFile[], { here, there }: { here: strin
   const faces: VolumeFace[] = [];
   const mounts: Mount[] = [];
   for (const name of ['faces', 'content']) await mkdir(join(here, name));
-  for (const { local, mountPath: target, readOnly } of files) {
+  for (const { local, mountPath: target, readOnly, switched } of files) {
     const path = await realpath(local);
     const kind = (await stat(path)).isDirectory() ? 'folder' : 'file';
-    if (!readOnly || kind === 'file' || !(await lstat(local)).isSymbolicLink()) {
+    if (!switched || kind === 'file' || !(await lstat(local)).isSymbolicLink()) {
       // A single file does not follow the volume in the pod either.
       mounts.push({ source: path, target, kind, readOnly, flags: lockedFlags(path, mountinfo) });
       continue;

@@ -7,6 +7,7 @@ import { BowlineError } from '../../api/errors.ts';
 import type { Connection, ConnectionState, Environment, PodInspection, Warning } from '../../api/schema.ts';
 import type { OpenInboundOptions } from '../../tunnel/inbound.ts';
 import type { Cluster } from '../cluster/cluster.ts';
+import type { EnvironmentUse } from '../environment/environment.ts';
 import { savedEnvironmentFile } from '../environment/environment-file.ts';
 import type { Log } from '../log.ts';
 import type { NamesManager } from '../names/names.ts';
@@ -173,7 +174,7 @@ export class ConnectionController implements Supervised {
     return this.snapshot();
   }
 
-  environment(use: { inPlace: boolean }, signal: AbortSignal): Promise<Environment> {
+  environment(use: EnvironmentUse, signal: AbortSignal): Promise<Environment> {
     return this.container.read(use, signal);
   }
 

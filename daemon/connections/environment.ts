@@ -5,7 +5,7 @@ import { BowlineError } from '../../api/errors.ts';
 import type { Environment, PodInspection } from '../../api/schema.ts';
 import type { EnvironmentFile } from '../../env-parser/environment-file.ts';
 import { containerVariables, type ContainerInput } from '../environment/container.ts';
-import { environmentOf } from '../environment/environment.ts';
+import { environmentOf, type EnvironmentUse } from '../environment/environment.ts';
 import { namespacesOf, resolveEnvironmentFile } from '../environment/environment-file.ts';
 import { imageVariables } from '../environment/image.ts';
 import type { ProcessFacts } from '../environment/process.ts';
@@ -37,7 +37,7 @@ export class ConnectionEnvironment {
     this.facts = Promise.resolve(facts);
   }
 
-  async read({ inPlace }: { inPlace: boolean }, signal: AbortSignal): Promise<Environment> {
+  async read({ inPlace, kept = [] }: EnvironmentUse, signal: AbortSignal): Promise<Environment> {
     this.facts ??= this.readFacts(signal).catch((error: unknown) => {
       this.facts = undefined;
       throw error;
@@ -54,8 +54,9 @@ export class ConnectionEnvironment {
       mode: names.mode ?? 'env',
       server,
       inPlace,
+      kept,
       files,
-      file: resolveEnvironmentFile(file, { services, namespace, files, placed, inPlace }),
+      file: resolveEnvironmentFile(file, { services, namespace, files, placed, inPlace, kept }),
       timeZone: Intl.DateTimeFormat().resolvedOptions().timeZone,
     });
   }

@@ -2,7 +2,7 @@
 import type { Connection } from '../../api/schema.ts';
 import type { EnvironmentFile } from '../../env-parser/environment-file.ts';
 import type { Placement } from '../environment/environment-file.ts';
-import { placeVolumes } from '../environment/placements.ts';
+import { namedVolumes, namesVolumes, placeVolumes } from '../environment/placements.ts';
 import { abortable } from '../names/source.ts';
 import { ConnectionFiles } from '../volumes/connection-files.ts';
 import type { VolumeRegistry } from '../volumes/registry.ts';
@@ -99,12 +99,14 @@ export class WantedFiles {
   private open(): ConnectionFiles | undefined {
     const { cluster, log, session } = this.tie;
     const { id, namespace, target, request } = session;
-    if (target === undefined || !request.volumes) return undefined;
+    const { file } = this.options;
+    if (target === undefined || (!request.volumes && !namesVolumes(file))) return undefined;
     return new ConnectionFiles({
       cluster,
       registry: this.options.volumes,
       session: { id, namespace, container: target.container },
       request,
+      named: (names) => (file === undefined ? { whole: [], parts: [] } : namedVolumes(file, names)),
       original: async (signal) => {
         const workload = await workloadOf(cluster, this.tie.session, signal);
         return workload && originalOf(workload, target.container)?.pod;

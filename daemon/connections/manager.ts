@@ -12,6 +12,7 @@ import type {
   RedirectsRequest,
   RestoreRequest,
 } from '../../api/schema.ts';
+import type { EnvironmentUse } from '../environment/environment.ts';
 
 export type OnProgress = (progress: Extract<Progress, { type: 'step' | 'warning' }>) => void;
 
@@ -25,8 +26,7 @@ export interface ConnectionManager extends AsyncDisposable {
   connect(request: ConnectRequest, onProgress: OnProgress, signal: AbortSignal): Promise<Connection>;
   /** Drains, releases, and resolves when cluster and machine are as before. */
   disconnect(name: string, onProgress: OnProgress, signal: AbortSignal): Promise<Connection>;
-  /** `inPlace`: for a program that has the pod's files at their real paths and a hosts file with all names. */
-  environment(name: string, options: { inPlace: boolean }, signal: AbortSignal): Promise<Environment>;
+  environment(name: string, use: EnvironmentUse, signal: AbortSignal): Promise<Environment>;
   /** The pod's side of a comparison with this machine. */
   inspect(name: string, key: string, signal: AbortSignal): Promise<PodInspection>;
   /** Everybody's redirects, as the cluster says. */

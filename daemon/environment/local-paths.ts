@@ -4,9 +4,16 @@
 export interface LocalFiles {
   /** Its `root` mirrors the paths of the container. */
   folder: string;
-  mounts: Array<
-    LocalMount & { volume: string; subPath?: string | undefined; state: string; reason?: string | undefined }
-  >;
+  mounts: Array<LocalCopy & LocalMount & { subPath?: string | undefined }>;
+  /** Copies of what the environment file names of a volume by itself. */
+  parts?: Array<LocalCopy & { path: string; local: string }> | undefined;
+}
+
+interface LocalCopy {
+  volume: string;
+  state: string;
+  files?: number | undefined;
+  reason?: string | undefined;
 }
 
 /** It has no copy here, and gets none. */

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { BowlineError } from '../../api/errors.ts';
 import type { Connection } from '../../api/schema.ts';
 import { readEnvironmentFile } from './environment-file.ts';
-import { placeVolumes } from './placements.ts';
+import { namedVolumes, placeVolumes } from './placements.ts';
 
 const account = '/var/run/secrets/kubernetes.io/serviceaccount';
 
@@ -20,7 +20,7 @@ void test('volumes are put at their places once they have come; what cannot be i
     ].join('\n'),
   })!;
   const mount = (volume: string, mountPath: string) =>
-    ({ volume, mountPath, kind: 'configMap', local: '/copy', state: 'ready' }) as const;
+    ({ volume, mountPath, kind: 'configMap', readOnly: true, local: '/copy', state: 'ready' }) as const;
   const snapshot = (): Connection['files'] => ({
     folder: '/files',
     backing: 'memory',
@@ -39,7 +39,7 @@ void test('volumes are put at their places once they have come; what cannot be i
   const { placed, failed } = await placeVolumes(file, files, new AbortController().signal);
   assert.deepEqual(asked, [
     { volume: 'lists', to: '/project/lists' },
-    { volume: 'lists', to: '/project/some' },
+    { volume: 'lists', path: '*.txt', to: '/project/some' },
     { volume: 'lists', path: 'a.txt', to: '/srv/taken' },
   ]);
   assert.deepEqual(
@@ -50,4 +50,18 @@ void test('volumes are put at their places once they have come; what cannot be i
     failed.map(({ to, reason }) => [to, reason]),
     [['/srv/taken', '/srv/taken is there already.']],
   );
+});
+
+void test('what the file names of the volumes that are there: whole ones, and parts of them', () => {
+  const file = readEnvironmentFile({
+    path: '/project/azds-local.env',
+    text: 'A=${volumes.lists/*.txt|./some}\nB=${volumes.default-token-*}\nC=${volumes.lists/a/b}\nD=${volumes.gone?}',
+  })!;
+  assert.deepEqual(namedVolumes(file, ['lists', 'kube-api-access-x', 'other']), {
+    whole: ['kube-api-access-x'],
+    parts: [
+      { volume: 'lists', path: '*.txt' },
+      { volume: 'lists', path: 'a/b' },
+    ],
+  });
 });

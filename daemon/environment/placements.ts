@@ -1,9 +1,25 @@
 /** Volumes that the environment file wants at places of their own, put there when they have come. */
 import { BowlineError } from '../../api/errors.ts';
 import type { EnvironmentFile } from '../../env-parser/environment-file.ts';
-import { matchVolumes } from '../../env-parser/references.ts';
-import type { ConnectionFiles } from '../volumes/connection-files.ts';
+import { matchVolumes, tokensOf } from '../../env-parser/references.ts';
+import type { ConnectionFiles, NamedVolumes } from '../volumes/connection-files.ts';
 import { placementsOf, type Placement } from './environment-file.ts';
+
+export function namesVolumes(file: EnvironmentFile | undefined): boolean {
+  return file !== undefined && tokensOf(file).some(({ kind }) => kind === 'volume');
+}
+
+/** Of these volumes those that the file names, and the parts of them that it names by themselves. */
+export function namedVolumes(file: EnvironmentFile, volumes: string[]): NamedVolumes {
+  const named: NamedVolumes = { whole: [], parts: [] };
+  for (const token of tokensOf(file)) {
+    const [volume] = token.kind === 'volume' ? matchVolumes(token.name, volumes) : [];
+    if (volume === undefined || token.kind !== 'volume') continue;
+    if (token.path === undefined) named.whole.push(volume);
+    else named.parts.push({ volume, path: token.path });
+  }
+  return named;
+}
 
 export interface Placements {
   placed: Placement[];
@@ -23,16 +39,16 @@ export async function placeVolumes(
   const wanted = placementsOf(file);
   if (wanted.length === 0) return result;
   await files.settled(signal);
-  const mounts = files.snapshot()?.mounts ?? [];
+  const { mounts = [], parts = [] } = files.snapshot() ?? {};
   for (const placement of wanted) {
     const { token, to } = placement;
     const [volume] = matchVolumes(
       token.name,
-      mounts.map((mount) => mount.volume),
+      [...mounts, ...parts].map((copy) => copy.volume),
     );
     const isPodsOwn = mounts.some((mount) => mount.volume === volume && mount.mountPath === to);
     if (volume === undefined || isPodsOwn) continue;
-    const path = token.path === undefined || token.path.includes('*') ? {} : { path: token.path };
+    const path = token.path === undefined ? {} : { path: token.path };
     try {
       await files.download({ volume, ...path, to }, signal);
       result.placed.push(placement);

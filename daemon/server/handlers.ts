@@ -56,7 +56,11 @@ export function createHandlers(parts: HandlerParts): Handlers {
     planRestore: ({ body }, signal) => manager.planRestore(body, signal),
     async environment({ params, query }, signal) {
       await takenUp;
-      return manager.environment(params.name, { inPlace: query.inPlace ?? false }, signal);
+      return manager.environment(
+        params.name,
+        { inPlace: query.inPlace ?? false, kept: query.kept?.split('\n') },
+        signal,
+      );
     },
     async inspect({ params, body }, signal) {
       await takenUp;

@@ -2,11 +2,12 @@
  * The files of one connection: which there are, that they come, that they stay current, that they go. Owns the session's
  * folder. Works beside the connection and never fails it: what could not be had is told by the state of the mount.
  */
-import { lstat, mkdir, rmdir, stat, symlink } from 'node:fs/promises';
+import { lstat, mkdir, readdir, rmdir, stat, symlink } from 'node:fs/promises';
 import { createInterface } from 'node:readline';
 import { dirname, join } from 'node:path';
 import type { V1Pod } from '@kubernetes/client-node';
 import type { AgentStreams, VolumeVersion } from '../../agent-image/contract.ts';
+import type { FileChoice } from '../../agent-image/volume-choice.ts';
 import { BowlineError } from '../../api/errors.ts';
 import type { Connection, ConnectRequest } from '../../api/schema.ts';
 import type { OutboundTunnel } from '../../tunnel/tunnel.ts';
@@ -14,16 +15,24 @@ import type { Cluster } from '../cluster/cluster.ts';
 import { pods } from '../cluster/resources.ts';
 import type { Log } from '../log.ts';
 import { VolumeCopy } from './copy.ts';
-import { needsOriginal, placesInOriginal, planCopies, type PlannedCopy } from './mounts.ts';
+import { needsOriginal, placesInOriginal, planCopies, planParts, type PlannedCopy, type VolumePart } from './mounts.ts';
 import type { VolumeRegistry } from './registry.ts';
 import type { SessionFolder } from './session-folder.ts';
 import { agentSource, originalSource, type Source } from './sources.ts';
+
+/** What the environment file names, by the volumes' own names. */
+export interface NamedVolumes {
+  whole: string[];
+  parts: VolumePart[];
+}
 
 export interface ConnectionFilesOptions {
   cluster: Cluster;
   registry: VolumeRegistry;
   session: { id: string; namespace: string; container: string };
-  request: Pick<ConnectRequest, 'maxVolumeBytes' | 'include' | 'exclude'>;
+  /** Without `volumes` only what is named comes. */
+  request: Pick<ConnectRequest, 'volumes' | 'maxVolumeBytes' | 'include' | 'exclude'>;
+  named: (volumes: string[]) => NamedVolumes;
   /** A pod that the agent stands in for; `undefined` where there is none. */
   original: (signal: AbortSignal) => Promise<V1Pod | undefined>;
   log: Log;
@@ -70,10 +79,13 @@ export class ConnectionFiles {
 
   snapshot(): Connection['files'] {
     if (this.#folder === undefined) return undefined;
+    const copies = [...this.#copies.values()];
+    const parts = copies.flatMap((copy) => copy.parts());
     return {
       folder: this.#folder.path,
       backing: this.#options.registry.place.backing,
-      mounts: [...this.#copies.values()].flatMap((copy) => copy.mounts()),
+      mounts: copies.flatMap((copy) => copy.mounts()),
+      ...(parts.length === 0 ? {} : { parts }),
     };
   }
 
@@ -90,23 +102,27 @@ export class ConnectionFiles {
   }
 
   /**
-   * Lets a volume, or a path in it, stand at another place of the machine too: as a link to the copy, so that it is
-   * current, in memory, and gone with the connection. Waits until the volume has come. Rejects with LOCAL_PATH_TAKEN
-   * where something else is, with VOLUME_NOT_FOUND where there is no such volume or it could not be had.
+   * Lets a volume, or a named part of it, stand at another place of the machine too: as a link to the copy, so that it is
+   * current, in memory, and gone with the connection. Waits until it has come. Rejects with LOCAL_PATH_TAKEN where
+   * something else is, with VOLUME_NOT_FOUND where there is no such volume or part, or it could not be had.
    */
   async download(
     { volume, path, to }: { volume: string; path?: string; to: string },
     signal: AbortSignal,
   ): Promise<void> {
     await this.settled(signal);
-    const mounts = (this.snapshot()?.mounts ?? []).filter((each) => each.volume === volume);
-    const mount = mounts.find(({ subPath }) => subPath === undefined) ?? mounts[0];
-    if (mount?.state !== 'ready')
+    const { mounts = [], parts = [] } = this.snapshot() ?? {};
+    const ofVolume = mounts.filter((each) => each.volume === volume);
+    const copy =
+      path === undefined
+        ? (ofVolume.find(({ subPath }) => subPath === undefined) ?? ofVolume[0])
+        : parts.find((each) => each.volume === volume && each.path === path);
+    if (copy?.state !== 'ready')
       throw new BowlineError(
         'VOLUME_NOT_FOUND',
-        mount === undefined
+        copy === undefined
           ? `The container has no volume "${volume}" mounted.`
-          : `Volume "${volume}" is not here: ${mount.reason ?? mount.state}.`,
+          : `Volume "${volume}" is not here: ${copy.reason ?? copy.state}.`,
         {
           details: {
             volume,
@@ -116,14 +132,16 @@ export class ConnectionFiles {
           },
         },
       );
-    const target = path === undefined ? mount.local : join(mount.local, path);
-    await stat(target).catch(() => {
+    // What a pattern fits stands in a folder.
+    const target = path === undefined || path.includes('*') ? copy.local : join(copy.local, path);
+    if (path !== undefined && (copy.files === 0 || !(await exists(target))))
       throw new BowlineError('VOLUME_NOT_FOUND', `Volume "${volume}" has no ${path}.`);
-    });
     const { registry } = this.#options;
     if (registry.links(this.#session).some((link) => link.at === to && link.to === target)) return;
-    const insteadOfFolder = await giveWay(to);
-    await registry.addLink(this.#session, { at: to, to: target, insteadOfFolder });
+    const insteadOfFolder = await isEmptyFolder(to);
+    const folders = await missingAbove(to);
+    await registry.addLink(this.#session, { at: to, to: target, insteadOfFolder, folders });
+    if (insteadOfFolder) await rmdir(to);
     await mkdir(dirname(to), { recursive: true, mode: 0o700 });
     await symlink(target, to);
   }
@@ -149,17 +167,22 @@ export class ConnectionFiles {
     const { cluster, session, request } = this.#options;
     const agent = await cluster.get(pods, agentPod, session.namespace, { signal });
     const original = needsOriginal(agent) ? await this.#options.original(signal) : undefined;
-    await this.#plan(planCopies(agent, session.container, original));
+    const mounted = planCopies(agent, session.container, original);
+    const named = this.#options.named(mounted.flatMap(({ mounts }) => mounts.map(({ volume }) => volume)));
+    const whole = mounted.filter(
+      ({ mounts }) => request.volumes || mounts.some(({ volume }) => named.whole.includes(volume)),
+    );
+    await this.#plan([...whole, ...planParts(mounted, named.parts)]);
     const sources = new Map<VolumeCopy, Source>();
     for (const copy of this.#copies.values()) {
-      const { from, mountPath, mounts, except } = copy.planned;
-      const { include, exclude } = request;
-      if (from === 'agent') sources.set(copy, agentSource(tunnel, { path: mountPath, include, exclude, except }));
+      const { from, mountPath, mounts } = copy.planned;
+      if (from === 'agent') sources.set(copy, agentSource(tunnel, { path: mountPath, ...this.#choice(copy.planned) }));
       else if (original === undefined) copy.giveUp('only an original has it, and none runs');
       else {
         const pod = { namespace: session.namespace, name: original.metadata?.name ?? '' };
         const places = placesInOriginal(original, session.container, mounts[0]!);
-        const partly = include.length + exclude.length > 0;
+        const { include, exclude, part } = this.#choice(copy.planned);
+        const partly = include.length + exclude.length > 0 || part !== undefined;
         sources.set(copy, originalSource(cluster, pod, places, { partly }));
       }
     }
@@ -177,7 +200,7 @@ export class ConnectionFiles {
   async #plan(planned: PlannedCopy[]): Promise<void> {
     const { registry, request } = this.#options;
     const folder = (this.#folder ??= await registry.take(this.#session));
-    const { include, exclude, maxVolumeBytes: maxBytes } = request;
+    const { maxVolumeBytes: maxBytes } = request;
     const former = new Map(this.#copies);
     this.#copies.clear();
     for (const each of planned) {
@@ -185,15 +208,21 @@ export class ConnectionFiles {
       const known = former.get(each.entry);
       if (known !== undefined) this.#copies.set(each.entry, known);
       else {
-        const choice = { include, exclude, except: each.except };
+        const choice = this.#choice(each);
         const there = await folder.has(each.entry);
         const onChange = (): void => this.#announceSoon();
         this.#copies.set(each.entry, new VolumeCopy({ planned: each, folder, choice, maxBytes, there, onChange }));
       }
     }
-    await folder.place([...this.#copies.values()].flatMap((copy) => copy.planned.mounts));
+    await folder.place([...this.#copies.values()].flatMap(({ planned: { mounts, part } }) => (part ? [] : mounts)));
     this.#planned = true;
     this.#announce();
+  }
+
+  /** `include` chooses among whole volumes; a part has been chosen by its name. */
+  #choice({ except, part }: PlannedCopy): FileChoice {
+    const { include, exclude } = this.#options.request;
+    return part === undefined ? { include, exclude, except } : { include: [], exclude, except, part };
   }
 
   /** Until the tunnel ends: brings each content once, and again when kubelet has written it anew. */
@@ -204,19 +233,21 @@ export class ConnectionFiles {
   ): Promise<void> {
     const copies = [...this.#copies.values()].filter((copy) => copy.planned.from === 'agent');
     if (copies.length === 0) return;
-    const request: AgentStreams['watchFiles'] = { paths: copies.map((copy) => copy.planned.mountPath) };
+    const paths = [...new Set(copies.map((copy) => copy.planned.mountPath))];
+    const request: AgentStreams['watchFiles'] = { paths };
     const stream = await tunnel.open('watchFiles', request, signal);
     stream.end();
     const under: Array<Promise<void>> = [];
     try {
       for await (const line of createInterface({ input: stream })) {
         const { path, version } = JSON.parse(line) as VolumeVersion;
-        const copy = copies.find((each) => each.planned.mountPath === path);
-        if (copy === undefined || copy.version === version) continue;
-        // Nobody tells of changes of a volume that kubelet does not write: what is here stays.
-        if (version === '' && copy.state === 'ready') continue;
-        copy.version = version;
-        under.push(bring(copy));
+        for (const copy of copies.filter((each) => each.planned.mountPath === path)) {
+          if (copy.version === version) continue;
+          // Nobody tells of changes of a volume that kubelet does not write: what is here stays.
+          if (version === '' && copy.state === 'ready') continue;
+          copy.version = version;
+          under.push(bring(copy));
+        }
       }
     } finally {
       stream.destroy();
@@ -246,21 +277,29 @@ function onAbort(signal: AbortSignal, listener: () => void): Disposable {
   return { [Symbol.dispose]: () => signal.removeEventListener('abort', listener) };
 }
 
-/** Whether an empty folder was removed to make room. */
-async function giveWay(to: string): Promise<boolean> {
+async function exists(path: string): Promise<boolean> {
+  return stat(path).then(
+    () => true,
+    () => false,
+  );
+}
+
+/** False where nothing is. Rejects with LOCAL_PATH_TAKEN. */
+async function isEmptyFolder(to: string): Promise<boolean> {
   const found = await lstat(to).catch(() => undefined);
   if (found === undefined) return false;
-  const empty =
-    found.isDirectory() &&
-    (await rmdir(to).then(
-      () => true,
-      () => false,
-    ));
-  if (empty) return true;
+  if (found.isDirectory() && (await readdir(to)).length === 0) return true;
   throw new BowlineError('LOCAL_PATH_TAKEN', `${to} is there already, and was not made by this connection.`, {
     hint: 'Move it away, or let the volume come to another path. Nothing was changed.',
     details: { path: to },
   });
+}
+
+/** The folders that have to be made for it, outermost first. */
+async function missingAbove(path: string): Promise<string[]> {
+  const above = dirname(path);
+  if (above === path || (await exists(above))) return [];
+  return [...(await missingAbove(above)), above];
 }
 
 /** Runs as many at the same time, the others in the order in which they came. */

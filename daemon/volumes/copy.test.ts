@@ -58,7 +58,7 @@ async function copyIn(there = false) {
     planned: {
       entry: 'data',
       mountPath: '/data',
-      mounts: [{ volume: 'data', kind: 'configMap', mountPath: '/data', entry: 'data' }],
+      mounts: [{ volume: 'data', kind: 'configMap', mountPath: '/data', readOnly: true, entry: 'data' }],
       from: 'agent',
       except: [],
     },

@@ -3,7 +3,7 @@ import { readdir, rm } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { FileChoice } from '../../agent-image/volume-choice.ts';
 import { BowlineError } from '../../api/errors.ts';
-import type { MountedVolume } from '../../api/schema.ts';
+import type { MountedVolume, PartOfVolume } from '../../api/schema.ts';
 import { extract, Refused, TooLarge } from './extract.ts';
 import type { PlannedCopy } from './mounts.ts';
 import type { SessionFolder } from './session-folder.ts';
@@ -42,14 +42,26 @@ export class VolumeCopy {
     return this.#state.state;
   }
 
+  get #local(): string {
+    return this.#options.folder.local(this.planned.entry);
+  }
+
   /** It has come, or will not. */
   get settled(): boolean {
     return this.state !== 'waiting' && this.state !== 'downloading';
   }
 
+  /** None of a part. */
   mounts(): MountedVolume[] {
-    const local = this.#options.folder.local(this.planned.entry);
-    return this.planned.mounts.map(({ entry: _entry, ...mount }) => ({ ...mount, local, ...this.#state }));
+    const { mounts, part } = this.planned;
+    if (part !== undefined) return [];
+    return mounts.map(({ entry: _entry, ...mount }) => ({ ...mount, local: this.#local, ...this.#state }));
+  }
+
+  parts(): PartOfVolume[] {
+    const { mounts, part } = this.planned;
+    if (part === undefined) return [];
+    return [{ volume: mounts[0]!.volume, path: part, local: this.#local, ...this.#state }];
   }
 
   /** Never rejects: how it went is its state. One after the other; aborting leaves it waiting for the next call. */

@@ -9,7 +9,7 @@ import { join, posix } from 'node:path';
 import type { Readable } from 'node:stream';
 import type { ReadEntry } from 'tar';
 import { Parser } from 'tar/parse';
-import { isChosen, maxDepth, maxEntries, type FileChoice } from '../../agent-image/volume-choice.ts';
+import { isChosen, isPartial, maxDepth, maxEntries, type FileChoice } from '../../agent-image/volume-choice.ts';
 import { Links } from './links.ts';
 
 export interface ExtractOptions {
@@ -112,6 +112,8 @@ class Unpacking {
     const { type } = entry;
     const kind = folderTypes.has(type) ? 'folder' : 'file';
     if (path === '' || !isChosen(path, kind, this.#options.choice)) return skip(entry);
+    // Of a part, folders come with what is in them.
+    if (kind === 'folder' && isPartial(this.#options.choice)) return skip(entry);
     // oxlint-disable-next-line eslint/no-control-regex -- they would change a terminal that shows the name
     if (/[\x00-\x1f\x7f\ufffd]/.test(path)) return this.#without(entry, path, 'a name that is no text');
     const twin = this.#names.get(this.#key(path));

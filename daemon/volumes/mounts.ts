@@ -1,4 +1,5 @@
 /** What the container has mounted, and where each content can be read. Pure. */
+import { createHash } from 'node:crypto';
 import type { V1Pod, V1Volume, V1VolumeMount } from '@kubernetes/client-node';
 
 export interface PlannedMount {
@@ -7,6 +8,7 @@ export interface PlannedMount {
   kind: string;
   mountPath: string;
   subPath?: string;
+  readOnly: boolean;
   /** Name of the copy; mounts of the same content share one. */
   entry: string;
 }
@@ -20,6 +22,14 @@ export interface PlannedCopy {
   from: 'agent' | 'original';
   /** Folders in it where another volume is mounted, relative. */
   except: string[];
+  /** A copy of its own of this path or pattern of the volume; it stands at no path of the container. */
+  part?: string;
+}
+
+/** A path of a volume, or a pattern (`*`) of paths, that is wanted by itself. */
+export interface VolumePart {
+  volume: string;
+  path: string;
 }
 
 /** A container of an original that has the same content mounted. */
@@ -38,10 +48,12 @@ export function planCopies(agent: V1Pod, container: string, original: V1Pod | un
     const subPath = mount.subPath ?? mount.subPathExpr;
     const entry = subPath === undefined ? mount.name : `${mount.name}.${index}`;
     const mountPath = trimmed(mount.mountPath);
+    const volume = volumeOf(original, mount.name) ?? own;
     const planned: PlannedMount = {
       volume: mount.name,
-      kind: kindOf(volumeOf(original, mount.name) ?? own),
+      kind: kindOf(volume),
       mountPath,
+      readOnly: isReadOnly(mount, volume),
       ...(subPath === undefined ? {} : { subPath }),
       entry,
     };
@@ -59,6 +71,23 @@ export function planCopies(agent: V1Pod, container: string, original: V1Pod | un
     copies.set(entry, copy);
   }
   return [...copies.values()];
+}
+
+/** Each wanted part of what is mounted, once. */
+export function planParts(copies: readonly PlannedCopy[], parts: readonly VolumePart[]): PlannedCopy[] {
+  const planned = parts.flatMap(({ volume, path }) => {
+    const copy = copyOf(copies, volume);
+    if (copy === undefined) return [];
+    const hash = createHash('sha256').update(path).digest('hex').slice(0, 12);
+    return [{ ...copy, entry: `${copy.entry}.part-${hash}`, mounts: copy.mounts.slice(0, 1), part: path }];
+  });
+  return [...new Map(planned.map((copy) => [copy.entry, copy])).values()];
+}
+
+/** Where parts of it are mounted, the whole is the better one. */
+function copyOf(copies: readonly PlannedCopy[], volume: string): PlannedCopy | undefined {
+  const all = copies.filter(({ mounts }) => mounts.some((mount) => mount.volume === volume));
+  return all.find(({ mounts }) => mounts.some(({ subPath }) => subPath === undefined)) ?? all[0];
 }
 
 /** Does the clone have another content than the originals? Then, and to say what a volume is, an original is looked at. */
@@ -82,6 +111,13 @@ export function placesInOriginal(
 function isElsewhere(own: V1Volume | undefined, agent: V1Pod, original: V1Pod | undefined): boolean {
   if (own?.emptyDir !== undefined) return true;
   return own?.hostPath !== undefined && original !== undefined && original.spec?.nodeName !== agent.spec?.nodeName;
+}
+
+/** kubelet mounts what it writes itself read-only, whatever the mount says. */
+function isReadOnly(mount: V1VolumeMount, volume: V1Volume | undefined): boolean {
+  const { configMap, secret, projected, downwardAPI, persistentVolumeClaim, csi } = volume ?? {};
+  const written = configMap ?? secret ?? projected ?? downwardAPI;
+  return mount.readOnly === true || written !== undefined || (persistentVolumeClaim ?? csi)?.readOnly === true;
 }
 
 const mountsOf = (pod: V1Pod, container: string): V1VolumeMount[] =>

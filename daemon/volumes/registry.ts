@@ -2,7 +2,7 @@
  * What this user's daemons have made on the machine for sessions, written down before it is made, so that it goes with
  * the session, or at the next start after a crash. Only what stands here is ever removed, and no link is followed.
  */
-import { lstat, mkdir, readlink, rm, unlink } from 'node:fs/promises';
+import { lstat, mkdir, readlink, rm, rmdir, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Log } from '../log.ts';
 import type { JsonFile } from '../state/json-files.ts';
@@ -11,8 +11,17 @@ import type { Place } from './place.ts';
 
 export interface MadeFiles {
   folder: string;
-  /** Links that were put elsewhere at somebody's wish: where, to what, and whether an empty folder gave way. */
-  links: Array<{ at: string; to: string; insteadOfFolder: boolean }>;
+  links: MadeLink[];
+}
+
+/** A link that was put elsewhere at somebody's wish. */
+export interface MadeLink {
+  at: string;
+  to: string;
+  /** An empty folder gives way to it, and comes back. */
+  insteadOfFolder: boolean;
+  /** Folders that were made on the way to it, outermost first. */
+  folders: string[];
 }
 
 /** By session. */
@@ -51,11 +60,11 @@ export class VolumeRegistry {
     await this.#file.save(this.#made);
   }
 
-  links(session: string): MadeFiles['links'] {
+  links(session: string): MadeLink[] {
     return this.#made[session]?.links ?? [];
   }
 
-  async addLink(session: string, link: MadeFiles['links'][number]): Promise<void> {
+  async addLink(session: string, link: MadeLink): Promise<void> {
     this.#made[session]?.links.push(link);
     await this.#file.save(this.#made);
   }
@@ -66,6 +75,8 @@ export class VolumeRegistry {
     if (made === undefined) return;
     try {
       for (const link of made.links) await removeLink(link);
+      // Only when all links are gone: several may lie in one of them.
+      for (const link of made.links.toReversed()) await removeEmpty(link.folders);
       await removeFolder(made.folder);
       delete this.#made[session];
       await this.#file.save(this.#made);
@@ -80,11 +91,24 @@ export class VolumeRegistry {
   }
 }
 
-/** Only the link that was made: what somebody put in its place is his. */
-async function removeLink({ at, to, insteadOfFolder }: MadeFiles['links'][number]): Promise<void> {
-  if ((await readlink(at).catch(() => undefined)) !== to) return;
-  await unlink(at);
+/** Only the link that was made: what somebody put in its place is his. It may be missing: it was written down before. */
+async function removeLink({ at, to, insteadOfFolder }: MadeLink): Promise<void> {
+  const there = await lstat(at).catch(() => undefined);
+  if (there !== undefined) {
+    if ((await readlink(at).catch(() => undefined)) !== to) return;
+    await unlink(at);
+  }
   if (insteadOfFolder) await mkdir(at);
+}
+
+/** From the innermost, until one has something in it, which somebody else has put there. */
+async function removeEmpty(folders: readonly string[]): Promise<void> {
+  const stays = ['ENOTEMPTY', 'EEXIST', 'ENOTDIR', 'ENOENT'];
+  for (const folder of folders.toReversed()) {
+    await rmdir(folder).catch((error: NodeJS.ErrnoException) => {
+      if (!stays.includes(error.code ?? '')) throw error;
+    });
+  }
 }
 
 async function removeFolder(folder: string): Promise<void> {

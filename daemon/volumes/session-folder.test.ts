@@ -129,9 +129,9 @@ test('the next start removes what is of no session, and only what was made', asy
     const local = (await registry.take('gone')).local('config');
     const empty = join(place.path, 'empty');
     await symlink(local, empty);
-    await registry.addLink('gone', { at: empty, to: local, insteadOfFolder: true });
+    await registry.addLink('gone', { at: empty, to: local, insteadOfFolder: true, folders: [] });
     // Somebody put his own thing where a link of ours was.
-    await registry.addLink('gone', { at: foreign, to: local, insteadOfFolder: false });
+    await registry.addLink('gone', { at: foreign, to: local, insteadOfFolder: false, folders: [] });
     await symlink(foreign, join(place.path, 'place', 'gone', 'volumes', 'lure'));
   }
   const registry = await registryIn(place.path);
@@ -141,6 +141,29 @@ test('the next start removes what is of no session, and only what was made', asy
   assert.deepEqual(await readdir(foreign), ['precious']);
   await registry.release('kept');
   assert.deepEqual(await readdir(join(place.path, 'place')), []);
+});
+
+test('folders that were made on the way to a link go with it, unless somebody has put something there', async () => {
+  await using place = await scratch();
+  const registry = await registryIn(place.path);
+  const local = (await registry.take('session')).local('config');
+  const at = (path: string): string => join(place.path, path);
+  const link = async (path: string, folders: string[]): Promise<void> => {
+    await registry.addLink('session', { at: at(path), to: local, insteadOfFolder: false, folders: folders.map(at) });
+    for (const folder of folders) await mkdir(at(folder));
+    await symlink(local, at(path));
+  };
+  await link('a/b/first', ['a', 'a/b']);
+  await link('a/b/c/second', ['a/b/c']);
+  await link('x/y/third', ['x', 'x/y']);
+  await writeFile(at('x/mine'), '');
+  // The daemon was killed between writing it down and making it.
+  await registry.addLink('session', { at: at('p/q'), to: local, insteadOfFolder: false, folders: [at('p')] });
+  await registry.addLink('session', { at: at('given'), to: local, insteadOfFolder: true, folders: [] });
+  const next = await registryIn(place.path);
+  await next.releaseOthers(new Set());
+  assert.deepEqual((await readdir(place.path)).toSorted(), ['given', 'place', 'state', 'x']);
+  assert.deepEqual(await readdir(at('x')), ['mine']);
 });
 
 test('a folder that became a link is not followed', async () => {
