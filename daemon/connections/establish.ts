@@ -4,6 +4,7 @@
  */
 import type { Warning } from '../../api/schema.ts';
 import type { OpenInboundOptions } from '../../tunnel/inbound.ts';
+import { DialError } from '../../tunnel/tunnel.ts';
 import type { CallOptions, Cluster } from '../cluster/cluster.ts';
 import { agentRunning, type RunningAgent } from '../redirect/agent-wait.ts';
 import { proveRedirect } from '../redirect/proof.ts';
@@ -105,8 +106,12 @@ export async function establish(cluster: Cluster, prepared: Prepared, options: E
   });
 
   onStep('tunnel', `opening the tunnel to ${running.pod}`);
-  const tunnels = await reachAgent(cluster, session, running.pod, options.accept, { timeout: 15_000, signal });
-  options.onTunnels(tunnels, running);
+  const reach = async (): Promise<Tunnels> => {
+    const opened = await reachAgent(cluster, session, running.pod, options.accept, { timeout: 15_000, signal });
+    options.onTunnels(opened, running);
+    return opened;
+  };
+  const tunnels = await reach();
   const redirected = routes?.services ?? [];
   // Not after somebody took the workload over: he has put the Services back already.
   const held = { name: session.leaseName, namespace, uid: owner.uid, holder: session.holder };
@@ -121,13 +126,12 @@ export async function establish(cluster: Cluster, prepared: Prepared, options: E
     }
     onStep('proof', 'proving that requests through the Service arrive here');
   }
-  const proved = await proveRedirect(cluster, {
-    session: id,
-    namespace,
-    targets: session.proofs,
-    tunnel: tunnels.outbound,
-    timeout: Math.min(timeout, 30_000),
-    signal,
+  const proof = { session: id, namespace, targets: session.proofs, timeout: Math.min(timeout, 30_000), signal };
+  const proved = await proveRedirect(cluster, { ...proof, tunnel: tunnels.outbound }).catch(async (error: unknown) => {
+    // A machine that was asleep or without a network for a moment: the agent is there, only the way to it was lost.
+    if (!(error instanceof DialError && error.tunnelEnded)) throw error;
+    onStep('tunnel', `opening the tunnel to ${running.pod} again`);
+    return proveRedirect(cluster, { ...proof, tunnel: (await reach()).outbound });
   });
   if (request.stopOriginal && workload !== undefined) {
     await options.beforeStop();
