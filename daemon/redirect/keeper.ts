@@ -148,39 +148,41 @@ async function removeKeeper(
 ): Promise<void> {
   const ofRoot = (object: KubernetesObject): boolean =>
     object.metadata?.ownerReferences?.some(({ uid }) => uid === root) === true;
-  const remove = async (resource: Resource<KubernetesObject>, object: KubernetesObject | undefined): Promise<void> => {
+  const remove = async (
+    resource: Resource<KubernetesObject>,
+    object: KubernetesObject | undefined,
+    grace: { gracePeriodSeconds?: number } = {},
+  ): Promise<void> => {
     const { name = '', uid } = object?.metadata ?? {};
     if (object === undefined || uid === undefined) return;
     const preconditions = { uid };
-    const options = { ...call, preconditions, propagationPolicy: 'Background' as const };
+    const options = { ...call, ...grace, preconditions, propagationPolicy: 'Background' as const };
     await cluster.delete(resource, name, namespace, options).catch(() => false);
   };
   const named = async (resource: Resource<KubernetesObject>): Promise<void> => {
     const found = await cluster.find(resource, keeperName, namespace, call).catch(() => undefined);
     if (found !== undefined && ofRoot(found)) await remove(resource, found);
   };
-  const maps = await cluster
-    .list(configMaps, { ...call, namespace, labelSelector: 'app.kubernetes.io/managed-by=bowline' })
-    .catch(() => []);
-  await Promise.all([
-    named(roles),
-    named(roleBindings),
-    named(deployments),
-    ...maps.filter(ofRoot).map((map) => remove(configMaps, map)),
-  ]);
-  // The cluster's own work from here on, only sooner.
-  const labelSelector = `${keeperLabel}=namespace`;
-  for (const until = Date.now() + 10_000; Date.now() < until;) {
-    const [sets, left] = await Promise.all([
-      cluster.list(replicaSets, { ...call, namespace, labelSelector }),
-      cluster.list(pods, { ...call, namespace, labelSelector }),
-    ]);
-    if (sets.length + left.length === 0) return;
-    await Promise.all(sets.map((set) => remove(replicaSets, set)));
-    if (sets.length === 0) {
-      const ending = left.filter(({ metadata }) => metadata?.deletionTimestamp === undefined);
-      await Promise.all(ending.map((pod) => remove(pods, pod)));
+  const codes = async (): Promise<void> => {
+    const labelSelector = 'app.kubernetes.io/managed-by=bowline';
+    const maps = await cluster.list(configMaps, { ...call, namespace, labelSelector }).catch(() => []);
+    await Promise.all(maps.filter(ofRoot).map((map) => remove(configMaps, map)));
+  };
+  // The cluster's own work, only sooner. The pod is not waited for as long as its node takes to end it: it holds nothing,
+  // and its account, without which it can do nothing and no other pod is made in its place, is gone already.
+  const running = async (): Promise<void> => {
+    await named(deployments);
+    const labelSelector = `${keeperLabel}=namespace`;
+    for (const until = Date.now() + 10_000; Date.now() < until;) {
+      const [sets, left] = await Promise.all([
+        cluster.list(replicaSets, { ...call, namespace, labelSelector }),
+        cluster.list(pods, { ...call, namespace, labelSelector }),
+      ]);
+      if (sets.length + left.length === 0) return;
+      await Promise.all(sets.map((set) => remove(replicaSets, set)));
+      await Promise.all(left.map((pod) => remove(pods, pod, { gracePeriodSeconds: 0 })));
+      await delay(20, undefined, { signal: call.signal });
     }
-    await delay(50, undefined, { signal: call.signal });
-  }
+  };
+  await Promise.all([running(), named(roles), named(roleBindings), codes()]);
 }
