@@ -3,7 +3,7 @@ import type { AgentCalls } from '../../agent-image/contract.ts';
 import { BowlineError } from '../../api/errors.ts';
 import type { NamedService } from '../../api/schema.ts';
 import type { EnvironmentFile } from '../../env-parser/environment-file.ts';
-import { externalsOf, namespacesOf } from '../environment/environment-file.ts';
+import { externalsOf, namespacesOf, ownServicesOf } from '../environment/environment-file.ts';
 import type { NamesAttachment, NamesManager } from '../names/names.ts';
 import type { OnProgress } from './manager.ts';
 import type { Tie } from './tie.ts';
@@ -49,7 +49,11 @@ export class ConnectionNames {
         mode,
         clusterDomain: await this.clusterDomain(signal),
         apiServer: true,
-        ...(file && { namespaces: namespacesOf(file), externals: externalsOf(file) }),
+        ...(file && {
+          withoutNamespace: ownServicesOf(file, tie.session.namespace),
+          namespaces: namespacesOf(file),
+          externals: externalsOf(file),
+        }),
         localPorts: tie.session.ports.map((port) => port.local),
         onChange: () => tie.changed('names'),
       },

@@ -32,8 +32,8 @@ void test('a Service goes to its address in the cluster, port by port', () => {
   );
   assert.deepEqual(carried?.ports, [
     { port: 80, name: 'http', targets: [{ host: '10.96.0.7', port: 80 }] },
-    { port: 53, targets: [], problem: 'UDP is not carried, only TCP.' },
-    { port: 9, targets: [], problem: 'SCTP is not carried, only TCP.' },
+    { port: 53, protocol: 'UDP', targets: [], problem: 'UDP is not carried, only TCP.' },
+    { port: 9, protocol: 'SCTP', targets: [], problem: 'SCTP is not carried, only TCP.' },
   ]);
 });
 
@@ -74,15 +74,13 @@ void test('a headless Service goes to ready pods, and each named pod has a name 
 
 void test('names', () => {
   const x = { namespace: 'shop', service: 'db', pod: false, ports: [] };
-  assert.deepEqual(hostNames(x, true, 'cluster.local'), [
-    'db',
-    'db.shop',
-    'db.shop.svc',
-    'db.shop.svc.cluster.local',
-    'db.svc.cluster.local',
-  ]);
-  assert.deepEqual(hostNames(x, false, 'k8s.example'), ['db.shop', 'db.shop.svc', 'db.shop.svc.k8s.example']);
-  assert.deepEqual(hostNames({ ...x, service: 'db-0.db', pod: true }, true, 'cluster.local'), [
+  const shop = { namespace: 'shop', clusterDomain: 'cluster.local' };
+  const own = ['db', 'db.shop', 'db.shop.svc', 'db.shop.svc.cluster.local'];
+  assert.deepEqual(hostNames(x, shop), own);
+  assert.deepEqual(hostNames(x, { ...shop, withoutNamespace: ['db'] }), [...own, 'db.svc.cluster.local']);
+  const elsewhere = { namespace: 'dev', clusterDomain: 'k8s.example', withoutNamespace: ['db'] };
+  assert.deepEqual(hostNames(x, elsewhere), ['db.shop', 'db.shop.svc', 'db.shop.svc.k8s.example']);
+  assert.deepEqual(hostNames({ ...x, service: 'db-0.db', pod: true }, { ...shop, withoutNamespace: ['db-0.db'] }), [
     'db-0.db',
     'db-0.db.shop',
     'db-0.db.shop.svc',

@@ -4,10 +4,13 @@
  */
 import type { V1EndpointSlice, V1Service } from '@kubernetes/client-node';
 import type { Target } from '../../tunnel/tunnel.ts';
+import type { NamesScope } from './names.ts';
 
 export interface CarriedPort {
   port: number;
   name?: string;
+  /** Absent for TCP. */
+  protocol?: 'UDP' | 'SCTP';
   /** Where connections may go; one is chosen for each. Empty: not carried, see `problem`. */
   targets: Target[];
   problem?: string;
@@ -83,17 +86,24 @@ export function carriedServices(service: V1Service, slices: V1EndpointSlice[]): 
   ];
 }
 
-/** Shortest first. `bare` for the namespace that is connected to. */
-export function hostNames(carried: CarriedService, bare: boolean, clusterDomain: string): string[] {
-  const { namespace, service, pod, external } = carried;
+/** As the search list of a pod of the scope's namespace has them, shortest first. */
+export function hostNames(
+  { namespace, service, pod, external }: CarriedService,
+  {
+    namespace: own,
+    clusterDomain,
+    withoutNamespace = [],
+  }: Pick<NamesScope, 'namespace' | 'clusterDomain' | 'withoutNamespace'>,
+): string[] {
   if (external === true) return [service];
   const names = [
     `${service}.${namespace}`,
     `${service}.${namespace}.svc`,
     `${service}.${namespace}.svc.${clusterDomain}`,
   ];
-  if (!bare) return names;
-  return pod ? [service, ...names] : [service, ...names, `${service}.svc.${clusterDomain}`];
+  if (namespace !== own) return names;
+  const promised = !pod && withoutNamespace.includes(service) ? [`${service}.svc.${clusterDomain}`] : [];
+  return [service, ...names, ...promised];
 }
 
 function podTargets(endpoints: Endpoint[]): (port: ServicePort) => Target[] {
@@ -109,8 +119,9 @@ type ServicePort = NonNullable<NonNullable<V1Service['spec']>['ports']>[number];
 function portsOf(service: V1Service, targetsOf: (port: ServicePort) => Target[]): CarriedPort[] {
   return (service.spec?.ports ?? []).map((port) => {
     const named = { port: port.port, ...(port.name === undefined ? {} : { name: port.name }) };
-    const protocol = port.protocol ?? 'TCP';
-    if (protocol !== 'TCP') return { ...named, targets: [], problem: `${protocol} is not carried, only TCP.` };
+    const { protocol } = port;
+    if (protocol === 'UDP' || protocol === 'SCTP')
+      return { ...named, protocol, targets: [], problem: `${protocol} is not carried, only TCP.` };
     const targets = targetsOf(port);
     return targets.length === 0 ? { ...named, targets, problem: 'No pod of it is ready.' } : { ...named, targets };
   });

@@ -268,7 +268,10 @@ void test('hosts mode: names in the block, low ports through the helper, all gon
       },
     });
     assert.deepEqual(await names.mode(), { mode: 'hosts' });
-    const attachment = await names.attach(scope(cluster, { mode: 'hosts' }), AbortSignal.timeout(5000));
+    const attachment = await names.attach(
+      scope(cluster, { mode: 'hosts', withoutNamespace: ['web'] }),
+      AbortSignal.timeout(5000),
+    );
     const web = find(attachment, 'web');
     assert.deepEqual(web.names, [
       'web',
@@ -291,7 +294,7 @@ void test('hosts mode: names in the block, low ports through the helper, all gon
     ]);
     assert.match(readFileSync(hosts, 'utf8'), new RegExp(`\n${web.address} web web.shop web.shop.svc `));
     assert.deepEqual(find(attachment, 'dns').ports, [
-      { port: 53, name: 'u', problem: 'UDP is not carried, only TCP.' },
+      { port: 53, name: 'u', protocol: 'UDP', problem: 'UDP is not carried, only TCP.' },
       { port: 53, local: 53, name: 't' },
     ]);
     assert.equal(await talk(web.address, 917), 'hello from afar\nx');

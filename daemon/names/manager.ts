@@ -226,8 +226,7 @@ class Names implements NamesManager {
       if (scope.options.mode !== 'hosts') continue;
       for (const entry of this.#entries.values()) {
         if (entry.address === '' || !entry.scopes.includes(scope)) continue;
-        const bare = entry.service.namespace === scope.options.namespace;
-        for (const name of hostNames(entry.service, bare, scope.options.clusterDomain)) {
+        for (const name of hostNames(entry.service, scope.options)) {
           const owner = owners.get(name);
           if (owner === entry) continue;
           if (owner === undefined) {
@@ -341,11 +340,12 @@ function describe({ service, address, names, notes }: Entry, scope: NamesScope, 
     if (refused.has(name)) remarks.push(`${name}: ${refused.get(name)}`);
   if (mode === 'hosts' && helperProblem !== undefined) remarks.push(helperProblem);
   const ports = service.ports.map((carried) => {
-    const { port, name, problem: notCarried } = carried;
+    const { port, name, protocol, problem: notCarried } = carried;
     if (!isOpen(carried))
       return {
         port,
         ...(name === undefined ? {} : { name }),
+        ...(protocol === undefined ? {} : { protocol }),
         ...(notCarried === undefined ? {} : { problem: notCarried }),
       };
     const key = listenerKey({ address, port });
@@ -365,7 +365,7 @@ function describe({ service, address, names, notes }: Entry, scope: NamesScope, 
     };
   });
   const answering = byName ? names.filter((name) => !refused.has(name)) : [];
-  const inPod = hostNames(service, service.namespace === scope.namespace, scope.clusterDomain);
+  const inPod = hostNames(service, scope);
   return {
     ...named,
     names: answering,

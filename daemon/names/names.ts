@@ -17,6 +17,11 @@ export interface NamesScope {
   mode: 'hosts' | 'env';
   /** Cluster domain, `cluster.local` unless the agent's resolv.conf says otherwise. */
   clusterDomain: string;
+  /**
+   * Services of `namespace` that answer as NAME.svc.DOMAIN too: azds-local.env promises that of those it names. The DNS of a
+   * cluster has no such name.
+   */
+  withoutNamespace?: readonly string[];
   /** Further namespaces whose Services are wanted, for users who may not list those of all. */
   namespaces?: readonly string[];
   /** `kubernetes` of `default` is wanted too, which a user of one namespace may not read and every pod can reach. */
