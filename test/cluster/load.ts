@@ -63,8 +63,10 @@ export async function startLoad(namespace: TestNamespace, options: LoadOptions):
   const proxy = `/api/v1/namespaces/${namespace.name}/pods/${name}:8080/proxy`;
   const known: LoadRecord[] = [];
   const ask = async (path: string): Promise<{ open: number }> => {
-    const answer = await namespace.kubectl(['get', '--raw', `${proxy}${path}?since=${known.length}`]);
-    const { open, records } = JSON.parse(answer) as { open: number; records: LoadRecord[] };
+    const { open, records } = await namespace.cluster.api.call<{ open: number; records: LoadRecord[] }>(
+      'GET',
+      `${proxy}${path}?since=${known.length}`,
+    );
     known.push(...records.slice(known.length - (records[0]?.n ?? known.length)));
     return { open };
   };
