@@ -8,6 +8,7 @@ import { lookup } from 'node:dns/promises';
 import { readFile } from 'node:fs/promises';
 import { request } from 'node:https';
 import { connect } from 'node:net';
+import { hostname } from 'node:os';
 import { basename, join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { pipeline } from 'node:stream/promises';
@@ -45,6 +46,8 @@ export interface Inspection {
   identity: Identity | undefined;
   /** IANA name of the zone in which dates are printed. */
   timeZone: string;
+  /** The system's. */
+  hostName: string;
   uid: number;
 }
 
@@ -90,6 +93,7 @@ export async function inspect({ key, mounts, endpoints, account }: InspectionReq
     endpoints: seen,
     identity,
     timeZone: Intl.DateTimeFormat().resolvedOptions().timeZone,
+    hostName: hostname(),
     uid: process.getuid?.() ?? -1,
   };
 }

@@ -69,6 +69,9 @@ export const ErrorAnswer = z.object({
 export const Warning = z.object({ code: text, message: text });
 export type Warning = z.infer<typeof Warning>;
 
+/** Code of the warnings about the environment file. The command shows people the same with the lines, so it leaves these to `--json`. */
+export const environmentFileWarning = 'ENVIRONMENT_FILE';
+
 /** One Service as this machine sees it. */
 export const NamedService = z.object({
   namespace: text,
@@ -156,7 +159,15 @@ export const Connection = z.object({
   reason: optional(text),
   /** ISO 8601. */
   since: text,
-  target: optional(z.object({ kind: text, name: text, container: text })),
+  target: optional(
+    z.object({
+      kind: text,
+      name: text,
+      container: text,
+      /** The system's host name in a pod that is stood in for, where it is known. */
+      hostName: optional(text),
+    }),
+  ),
   ports: z.array(
     z.object({
       local: port,
@@ -358,6 +369,8 @@ export const PodInspection = z.object({
   identity: optional(SeenIdentity),
   /** As TZ takes it; absent where it is not known. */
   timeZone: optional(text),
+  /** The system's own, where it is known. */
+  hostName: optional(text),
   uid: optional(z.number()),
 });
 export type PodInspection = z.infer<typeof PodInspection>;

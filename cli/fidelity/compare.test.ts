@@ -56,12 +56,30 @@ const machine: Inspection = {
   endpoints: [],
   identity: undefined,
   timeZone: 'UTC',
+  hostName: 'laptop',
   uid: 1500,
 };
-const environment: Environment = { variables: {}, origins: {}, rewritten: {}, source: 'process', notes: [] };
+const environment: Environment = {
+  variables: {},
+  origins: {},
+  rewritten: {},
+  notCarried: {},
+  source: 'process',
+  warnings: [],
+  notes: [],
+};
 
 const compare = (sides: Partial<Sides>): FidelityReport =>
-  compareSides({ key, connection, pod, machine, environment, places: new Map([['/etc/a', '/etc/a']]), ...sides });
+  compareSides({
+    key,
+    connection,
+    pod,
+    machine,
+    environment,
+    places: new Map([['/etc/a', '/etc/a']]),
+    inPlace: true,
+    ...sides,
+  });
 /** Without the row that says that this test gives no variables. */
 const told = ({ rows }: FidelityReport): Array<[string, string, string?]> =>
   rows
@@ -192,4 +210,18 @@ test('all but one of many is not 100 %', () => {
     machine: { ...machine, variables: digests(rest) },
   });
   assert.equal(report.percent, 99);
+});
+
+test('the host name is that of the pod where the command has a place of its own', () => {
+  const row = (hostName: string, inPlace: boolean) => {
+    const sides = { pod: { ...pod, hostName: 'web-1' }, machine: { ...machine, hostName }, inPlace };
+    const [found] = compare(sides).rows.filter(({ kind }) => kind === 'host name');
+    return [found?.state, found?.reason];
+  };
+  assert.deepEqual(row('web-1', true), ['equal', undefined]);
+  assert.deepEqual(row('laptop', true), ['different', "programs here have the machine's, laptop"]);
+  assert.deepEqual(row('laptop', false), [
+    'rewritten',
+    "programs here have the machine's, laptop: another one needs private files",
+  ]);
 });

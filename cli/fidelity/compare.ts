@@ -7,7 +7,7 @@ import { belongsToMachine } from '../../env-parser/machine-variables.ts';
 export type FidelityState = 'equal' | 'rewritten' | 'missing' | 'different' | 'extra';
 
 export interface FidelityRow {
-  kind: 'variable' | 'file' | 'name' | 'external' | 'identity' | 'time zone' | 'user';
+  kind: 'variable' | 'file' | 'name' | 'external' | 'identity' | 'time zone' | 'host name' | 'user';
   name: string;
   /** extra: here and not in the pod; it is told and not counted. */
   state: FidelityState;
@@ -37,6 +37,8 @@ export interface Sides {
   environment: Environment;
   /** Path of a mount -> where it lies for the command. */
   places: ReadonlyMap<string, string>;
+  /** The command has a place of its own, in which the pod's files, names and host name are. */
+  inPlace: boolean;
 }
 
 export function compareSides(sides: Sides): FidelityReport {
@@ -47,6 +49,7 @@ export function compareSides(sides: Sides): FidelityReport {
     ...pod.endpoints.flatMap((endpoint, index) => endpointRows(sides, endpoint, sides.machine.endpoints[index]!)),
     ...identityRows(sides),
     ...zoneRows(sides),
+    ...hostNameRows(sides),
     ...userRows(sides),
   ];
   const counted = rows.filter(({ state }) => state !== 'extra');
@@ -67,6 +70,8 @@ function variableRows({ key, pod, machine, environment }: Sides): FidelityRow[] 
   const { source, digests } = pod.variables;
   const judge = (name: string, digest: string): Pick<FidelityRow, 'state' | 'reason'> => {
     const here = machine.variables[name];
+    const lost = environment.notCarried[name];
+    if (lost !== undefined) return { state: 'missing', reason: `not carried: ${lost}` };
     if (here === digest) return { state: 'equal' };
     if (belongsToMachine(name) && environment.origins[name] !== 'file')
       return { state: 'rewritten', reason: 'says how this machine is' };
@@ -240,6 +245,15 @@ function canonical(zone: string): string {
   } catch {
     return zone;
   }
+}
+
+function hostNameRows({ pod: { hostName: name }, machine, inPlace }: Sides): FidelityRow[] {
+  if (name === undefined) return [];
+  const row: FidelityRow = { kind: 'host name', name, state: 'equal', source: 'spec' };
+  if (machine.hostName === name) return [row];
+  const here = `programs here have the machine's, ${machine.hostName}`;
+  if (inPlace) return [{ ...row, state: 'different', reason: here }];
+  return [{ ...row, state: 'rewritten', reason: `${here}: another one needs private files` }];
 }
 
 function userRows({ pod, machine }: Sides): FidelityRow[] {

@@ -32,8 +32,9 @@ export async function fidelityOf(client: Client, { request, mode, io }: Fidelity
   const signal = AbortSignal.timeout(patience.inspection);
   const pod = await client.call('inspect', { params: { name: connection.name }, body: { key } }, signal);
   const machine = await inspectMachine(connection, place, { pod, key });
-  const { environment } = place;
-  return compareSides({ key, connection, pod, machine, environment, places: placesOf(connection, place) });
+  const { environment, files } = place;
+  const inPlace = files !== undefined;
+  return compareSides({ key, connection, pod, machine, environment, places: placesOf(connection, place), inPlace });
 }
 
 async function useConnection(

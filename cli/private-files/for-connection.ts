@@ -5,6 +5,7 @@ import { Option } from 'commander';
 import { BowlineError } from '../../api/errors.ts';
 import type { Connection } from '../../api/schema.ts';
 import type { Io } from '../io.ts';
+import { isHostName } from './hosts-text.ts';
 import { impossible } from './linux.ts';
 import { openPrivateFiles, type PodFile, type PrivateFiles } from './private-files.ts';
 
@@ -31,7 +32,9 @@ export async function privateFilesFor(connection: Connection, wish: Wish): Promi
   const { mode, io, warn } = wish;
   const files = podFiles(connection);
   const namesAreMissing = connection.services.some(({ hostNames }) => hostNames !== undefined);
-  if (mode === 'off' || (mode === 'auto' && files.length === 0 && !namesAreMissing)) return undefined;
+  const hostName = hostNameOf(connection);
+  const needless = files.length === 0 && !namesAreMissing;
+  if (mode === 'off' || (mode === 'auto' && needless && hostName === undefined)) return undefined;
   if (io.facts.platform !== 'linux') {
     if (mode === 'auto') return undefined;
     throw impossible('only Linux has mount namespaces', 'Use the paths in the variables of `bowline env`.');
@@ -42,26 +45,38 @@ export async function privateFilesFor(connection: Connection, wish: Wish): Promi
       const list = opened.refused.map(({ target, why }) => `${target} (${why})`).join(', ');
       warn('PATH_KEPT', `The machine's own stays at ${list}.`);
     }
+    if (!opened.named)
+      warn(
+        'HOST_NAME_KEPT',
+        `The machine's host name stays, not ${hostName}: there is no program \`hostname\` that sets it.`,
+      );
     return opened;
   } catch (error) {
     const known = BowlineError.from(error);
     if (mode === 'on' || known.code !== 'PRIVATE_FILES_IMPOSSIBLE') throw error;
+    if (needless) return undefined; // the host name alone is not worth a line
     warn(known.code, `${known.message} The command finds them by its variables. ${known.hint ?? ''}`.trim());
     return undefined;
   }
 }
 
-async function open(files: PodFile[], { services }: Connection, { program, io }: Wish): Promise<PrivateFiles> {
+async function open(files: PodFile[], connection: Connection, { program, io }: Wish): Promise<PrivateFiles> {
   const { env, home, uid } = io.facts;
   return openPrivateFiles({
     files,
-    services,
+    services: connection.services,
+    hostName: hostNameOf(connection),
     folder: join(io.paths.runtimeFolder, 'private-files'),
     user: { uid, gid: process.getgid?.() ?? -1, home },
     env,
     cwd: process.cwd(),
     needed: program === undefined ? [] : [program, await realpath(program)],
   });
+}
+
+function hostNameOf({ target }: Connection): string | undefined {
+  const name = target?.hostName;
+  return name !== undefined && isHostName(name) ? name : undefined;
 }
 
 /** They look as kubelet writes them. */

@@ -17,10 +17,14 @@ export interface NamespaceOptions {
   folder: string;
   uid: number;
   gid: number;
+  /** The system's, for the command. */
+  hostName: string | undefined;
   env: Readonly<Record<string, string | undefined>>;
 }
 
 export interface Namespace extends Disposable {
+  /** False where the machine's host name stays though another one was wanted. */
+  readonly named: boolean;
   /** `folder` of the namespace as this process can write it. */
   readonly here: string;
   /** Mounts what `writePlan` has written there. `remade`: its folders in order. Rejects with PRIVATE_FILES_IMPOSSIBLE. */
@@ -35,15 +39,16 @@ const patience = 10_000;
 const systemPath = '/usr/sbin:/usr/bin:/sbin:/bin';
 
 /**
- * Fixed text: what comes from the cluster is in files (fstab) and never part of a line of shell. It speaks one line when
- * the folder can be filled, reads the folders that are remade (none contains a newline) until an empty one, and speaks
- * again when all is mounted. Then it keeps the namespace until its input ends.
+ * Fixed text: what comes from the cluster is in files (fstab) or an argument, and never part of a line of shell. It speaks
+ * one line when the folder can be filled (`unnamed` where the host name could not be set), reads the folders that are
+ * remade (none contains a newline) until an empty one, and speaks again when all is mounted. Then it keeps the namespace
+ * until its input ends.
  */
 const holder = `
 set -eu
-here=$1 uid=$2 gid=$3
+here=$1 uid=$2 gid=$3 name=$4
 mount -n -t tmpfs -o mode=0700,size=64m bowline "$here"
-echo ready
+[ -z "$name" ] || hostname "$name" 2>/dev/null && echo ready || echo unnamed
 number=0
 while IFS= read -r folder && [ -n "$folder" ]; do
   mount -n -a -T "$here/$number.fstab"
@@ -64,13 +69,13 @@ read -r _ || :
 
 /** Rejects with PRIVATE_FILES_IMPOSSIBLE. */
 export async function startNamespace(options: NamespaceOptions): Promise<Namespace> {
-  const { folder, uid, gid, env } = options;
+  const { folder, uid, gid, hostName = '', env } = options;
   const path = [systemPath, env['PATH']].filter(Boolean).join(delimiter);
   const nsenter = await findProgram('nsenter', path);
   const unshare = await findProgram('unshare', path);
   const rights = uid === 0 ? [] : ['--user', '--map-root-user'];
-  const args = [...rights, '--mount', '--propagation', 'private', 'sh', '-c', holder, 'bowline'];
-  const child = spawn(unshare, [...args, folder, String(uid), String(gid)], {
+  const args = [...rights, '--mount', '--uts', '--propagation', 'private', 'sh', '-c', holder, 'bowline'];
+  const child = spawn(unshare, [...args, folder, String(uid), String(gid), hostName], {
     // A session of its own: Ctrl-C in the terminal is for the command.
     detached: true,
     cwd: '/',
@@ -82,18 +87,19 @@ export async function startNamespace(options: NamespaceOptions): Promise<Namespa
     child.stdin.destroy();
     child.kill();
   };
-  const ready = async (): Promise<void> => {
+  const ready = async (): Promise<string> => {
     const within = AbortSignal.timeout(patience);
     try {
-      await said.line(within);
+      return await said.line(within);
     } catch {
       stop();
       throw await why(within.aborted ? `it took longer than ${patience / 1000} s` : said.complaint());
     }
   };
-  await ready();
+  const named = (await ready()) === 'ready';
   const target = String(child.pid);
   return {
+    named,
     here: join('/proc', target, 'root', folder),
     async mount(remade) {
       child.stdin.write(`${remade.map((path) => `${path}\n`).join('')}\n`);
@@ -102,7 +108,7 @@ export async function startNamespace(options: NamespaceOptions): Promise<Namespa
     enter(cwd) {
       const enter = uid === 0 ? [] : ['--user', '--preserve-credentials'];
       const become = uid === 0 ? [] : ['--user', `--map-user=${uid}`, `--map-group=${gid}`];
-      const first = [nsenter, `--target=${target}`, ...enter, '--mount', '--'];
+      const first = [nsenter, `--target=${target}`, ...enter, '--mount', '--uts', '--'];
       return [...first, unshare, ...become, `--wd=${cwd}`, '--'];
     },
     [Symbol.dispose]: stop,
@@ -111,7 +117,7 @@ export async function startNamespace(options: NamespaceOptions): Promise<Namespa
 
 /** The lines that the holder speaks, and what it complains of. */
 function listen(child: ChildProcessWithoutNullStreams): {
-  line: (signal: AbortSignal) => Promise<void>;
+  line: (signal: AbortSignal) => Promise<string>;
   complaint: () => string;
 } {
   let complaint = '';
@@ -125,7 +131,8 @@ function listen(child: ChildProcessWithoutNullStreams): {
   gone.catch((error: Error) => (complaint ||= error.message));
   return {
     line: async (signal) => {
-      await Promise.race([once(lines, 'line', { signal }), gone]);
+      const [text] = await Promise.race([once(lines, 'line', { signal }), gone]);
+      return String(text);
     },
     complaint: () => complaint.trim().split('\n')[0] ?? '',
   };

@@ -234,6 +234,17 @@ for (const uid of [nobody, 0]) {
       assert.ok(!readFileSync('/etc/hosts', 'utf8').includes(unique));
     });
 
+    test('the host name is that of the pod, for the command alone, and leads to this machine', async () => {
+      const hostName = `web-${unique}-0`.toLowerCase();
+      const own = spawnSync('hostname').stdout.toString();
+      assert.equal(
+        await shell(`hostname; getent hosts ${hostName}`, { hostName }),
+        `${hostName}\n127.0.1.1       ${hostName}\n`,
+      );
+      assert.equal(spawnSync('hostname').stdout.toString(), own);
+      assert.equal(await shell('hostname'), own, 'where none is known');
+    });
+
     test('user, groups, working folder, variables, streams and end of the command are as without', async () => {
       const variables = { 'my.dotted-name': 'kept', QUOTED: `'"$(x)\n` };
       const out = await shell('id -u; id -g; pwd; tr "\\0" "\\n" < /proc/self/environ; cat >&2 /dev/null', {

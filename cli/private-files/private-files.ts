@@ -25,6 +25,8 @@ export interface PodFile {
 export interface PrivateFilesOptions {
   files: readonly PodFile[];
   services: readonly NamedService[];
+  /** Of the pod, for the command. */
+  hostName: string | undefined;
   /** An empty folder of the user, made when missing; the namespace has its own things there. */
   folder: string;
   user: { uid: number; gid: number; home: string };
@@ -39,6 +41,8 @@ export interface PrivateFiles extends Disposable {
   readonly enter: readonly string[];
   /** Paths of the pod at which the machine's own stays, with the reason. */
   readonly refused: ReadonlyArray<{ target: string; why: string }>;
+  /** False where the machine's host name stays though another one was wanted. */
+  readonly named: boolean;
   /** Brings names and volumes up to date; resolves when it is done. */
   update(services: readonly NamedService[]): Promise<void>;
 }
@@ -49,14 +53,14 @@ const lookInterval = 1_000;
 
 /** Rejects with PRIVATE_FILES_IMPOSSIBLE. */
 export async function openPrivateFiles(options: PrivateFilesOptions): Promise<PrivateFiles> {
-  const { user, cwd, env } = options;
+  const { user, cwd, env, hostName } = options;
   const { uid, gid } = user;
   const folder = await realFolder(options.folder);
   using undo = new DisposableStack();
-  const namespace = undo.use(await startNamespace({ folder, uid, gid, env }));
+  const namespace = undo.use(await startNamespace({ folder, uid, gid, hostName, env }));
   const { here } = namespace;
 
-  const hosts = await createHosts(join(here, 'hosts'), options.services);
+  const hosts = await createHosts(join(here, 'hosts'), options.services, namespace.named ? hostName : undefined);
   undo.defer(() => hosts.close());
   const { contents, faces, mounts } = await arrange(options.files, { here, there: folder });
   mounts.push({ source: join(folder, 'hosts'), target: machineHosts, kind: 'file', readOnly: true, flags: [] });
@@ -74,6 +78,7 @@ export async function openPrivateFiles(options: PrivateFilesOptions): Promise<Pr
   return {
     enter: namespace.enter(cwd),
     refused: plan.refused,
+    named: namespace.named,
     update(services) {
       updated = updated.then(async () => {
         await hosts.write(services);
@@ -122,11 +127,15 @@ interface PrivateHosts {
 }
 
 /** Follows the machine's hosts file and the connection. Written in place: what is mounted is the file, not its name. */
-async function createHosts(path: string, first: readonly NamedService[]): Promise<PrivateHosts> {
+async function createHosts(
+  path: string,
+  first: readonly NamedService[],
+  hostName: string | undefined,
+): Promise<PrivateHosts> {
   let services = first;
   let written = '';
   const write = async (): Promise<void> => {
-    const text = hostsText(await readFile(machineHosts, 'utf8').catch(() => ''), services);
+    const text = hostsText(await readFile(machineHosts, 'utf8').catch(() => ''), services, hostName);
     if (text === written) return;
     await using file = await open(path, 'r+');
     const bytes = Buffer.from(text);

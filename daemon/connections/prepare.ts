@@ -11,11 +11,12 @@ import type { CallOptions, Cluster } from '../cluster/cluster.ts';
 import { leases, namespaces, services } from '../cluster/resources.ts';
 import {
   checkEnvironmentFile,
-  featureWarnings,
+  fileWarnings,
   namespacesOf,
   readEnvironmentFile,
 } from '../environment/environment-file.ts';
 import type { EnvironmentFile } from '../../env-parser/environment-file.ts';
+import { hostNameOf } from '../environment/host-name.ts';
 import type { ProcessFacts } from '../environment/process.ts';
 import { originalOf, processFacts } from './facts.ts';
 import { cloneWithAgent, gatewayPod, type AgentPodOptions } from '../redirect/agent-pod.ts';
@@ -114,7 +115,7 @@ export async function prepare(cluster: Cluster, request: ConnectRequest, options
     passedOn: [],
     proofs: [],
     originals: undefined,
-    warnings: file === undefined ? [] : featureWarnings(file),
+    warnings: file === undefined ? [] : fileWarnings(file),
   };
   const podOptions: AgentPodOptions = {
     session: id,
@@ -206,7 +207,12 @@ async function prepareRedirect(cluster: Cluster, request: ConnectRequest, input:
     session: {
       ...session,
       controlPort,
-      target: { kind: workload.kind, name: workload.name, container: routes.container.name },
+      target: {
+        kind: workload.kind,
+        name: workload.name,
+        container: routes.container.name,
+        hostName: original && hostNameOf(original),
+      },
       ports: routes.ports,
       passedOn: routes.passedOn,
       proofs: proofTargets(

@@ -26,7 +26,7 @@ export const Session = z.object({
   controlPort: z.number(),
   image: z.object({ name: z.string(), hasAgent: z.boolean() }),
   credentials: SessionCredentials,
-  target: z.optional(z.object({ kind: z.string(), name: z.string(), container: z.string() })),
+  target: Connection.shape.target,
   ports: Connection.shape.ports,
   passedOn: Connection.shape.passedOn,
   proofs: z.array(ProofTarget),

@@ -12,6 +12,7 @@ import type { CallOptions, Cluster } from '../cluster/cluster.ts';
 import { services as serviceResource } from '../cluster/resources.ts';
 import type { ContainerVariables } from '../environment/container.ts';
 import { withoutSessions } from '../environment/environment.ts';
+import { hostNameOf } from '../environment/host-name.ts';
 import { sessionLabel } from '../redirect/objects.ts';
 import { originalFiles } from './original-files.ts';
 import { perPodFiles } from './per-pod-files.ts';
@@ -58,7 +59,7 @@ export async function inspectPod(input: PodInspectionInput, signal: AbortSignal)
       digests: Object.fromEntries(
         Object.entries(withoutSessions(variables.variables)).map(([name, value]) => [name, digestOf(key, value)]),
       ),
-      notes: variables.notes,
+      notes: [...variables.warnings, ...variables.notes],
     },
     ...filesSeen(input, files, seen),
     endpoints: wanted.map(({ service, namespace, external, names }, index) => ({
@@ -71,6 +72,7 @@ export async function inspectPod(input: PodInspectionInput, signal: AbortSignal)
     account,
     identity: seen.identity,
     timeZone: variables.variables['TZ'] ?? variables.timeZone,
+    hostName: original && hostNameOf(original.pod),
     uid: input.uid ?? original?.container.securityContext?.runAsUser ?? original?.pod.spec?.securityContext?.runAsUser,
   };
 }

@@ -7,17 +7,19 @@ import { openPrivateFiles, type PodFile } from '../private-files.ts';
 export interface Inside {
   files: PodFile[];
   services: NamedService[];
+  hostName?: string;
   folder: string;
   home: string;
   command: string[];
   variables: Record<string, string>;
 }
 
-const { files, services, folder, home, command, variables } = JSON.parse(process.argv[2] ?? '') as Inside;
+const { files, services, hostName, folder, home, command, variables } = JSON.parse(process.argv[2] ?? '') as Inside;
 try {
   using opened = await openPrivateFiles({
     files,
     services,
+    hostName,
     folder,
     user: { uid: process.getuid?.() ?? -1, gid: process.getgid?.() ?? -1, home },
     env: process.env,
