@@ -79,11 +79,11 @@ void test('connects in the background, shows it, and unties', async () => {
 void test('the steps in a pipe: none, or with --progress each with its seconds', async () => {
   await home.startFake();
   const plain = await bowline('connect', 'api', '--drain', '0', '--', 'sh', '-c', 'echo err >&2');
-  assert.equal(plain.err, 'err\n', 'standard error is the command’s');
+  assert.equal(plain.err, 'warning: a warning of the environment\nerr\n', 'else standard error is the command’s');
   const shown = await bowline('connect', 'api', '--drain', '0', '--progress', '--', 'true');
   assert.match(
     shown.err,
-    /^✓ starting the agent \d\.\d s\nConnected default\/api: .*\n✓ waiting for .*\nUntied default\/api: .*\n$/,
+    /^✓ starting the agent \d\.\d s\nConnected default\/api: .*\nwarning: .*\n✓ waiting for .*\nUntied default\/api: .*\n$/,
   );
 });
 
@@ -343,6 +343,11 @@ void test('env writes what each reader takes', async () => {
   const sh = await bowline('env');
   assert.equal(sh.out, `export A='it'\\''s'\n`);
   assert.match(sh.err, /left out: b\.c/);
+  assert.match(sh.err, /\nwarning: a warning of the environment\nnote: 2 more with --verbose\n$/);
+  const verbose = await bowline('env', '--format', 'docker', '--verbose');
+  assert.match(verbose.err, /\nnote: .*--network host.*\nnote: one note\nnote: another\n$/);
+  const json = JSON.parse((await bowline('env', '--json')).out) as Record<string, unknown>;
+  assert.deepEqual([json['warnings'], json['notes']], [['a warning of the environment'], ['one note', 'another']]);
   assert.equal((await bowline('env', 'default/api', '--format', 'dotenv')).out, `A="it's"\nb.c=x\n`);
   assert.deepEqual(JSON.parse((await bowline('env', '--format', 'json')).out), { A: "it's", 'b.c': 'x' });
   assert.deepEqual(JSON.parse((await bowline('env', '--format', 'json', '--all')).out), {
@@ -365,8 +370,13 @@ void test('env shows what was asked for, and what is different in this shell', a
 
   const here = { DB_HOST: 'localhost', DB_PORT: '5432', MINE: '1' };
   const masked = await start(['env', '--diff'], here).ended;
-  assert.match(masked.out, /^\+ MODE=\*{3}\n~ DB_HOST=\*{3} {2}\(here \*{3}\)\n(- \w+=\*{3}\n)*- MINE=\*{3}\n/);
-  assert.doesNotMatch(masked.out, /DB_PORT|PATH|localhost|x y/);
+  assert.match(
+    masked.out,
+    /^\+ MODE=\*{3}\n~ DB_HOST=\*{3} {2}\(here \*{3}\)\n\d+ that only this shell has are not shown; --all shows them\n$/,
+  );
+  const all = await start(['env', '--diff', '--all'], here).ended;
+  assert.match(all.out, /^- MINE=\*{3}\n/m);
+  assert.doesNotMatch(masked.out + all.out, /DB_PORT|PWD|SHLVL|localhost|x y/);
   const shown = await start(['env', '--diff', '--show-values'], here).ended;
   assert.match(shown.out, /^\+ MODE='x y'\n~ DB_HOST='db' {2}\(here 'localhost'\)\n/);
   const same = await start(['env', '--diff', '--json', '--only', 'DB_PORT'], here).ended;
@@ -427,6 +437,12 @@ void test('the environment file of the folder is read and checked before anythin
   const chosen = await connect('--env-file', 'KubernetesLocalProcessConfig.yaml');
   assert.equal(chosen.status, 0);
   assert.match(chosen.err, /^warning: .*KubernetesLocalProcessConfig\.yaml:2:.*Telepathy/s);
+  assert.equal(chosen.err.match(/is not known and has no effect/g)?.length, 1, 'once, though the daemon says it too');
+  await bowline('disconnect');
+  const inJson = await connect('--env-file', 'KubernetesLocalProcessConfig.yaml', '--json');
+  const [first] = inJson.out.split('\n').map((line) => JSON.parse(line || '{}') as Record<string, string>);
+  assert.deepEqual([first?.['type'], first?.['code'], inJson.err], ['warning', 'ENVIRONMENT_FILE', '']);
+  assert.match(first?.['message'] ?? '', /Config\.yaml:2:18: This feature is not known and has no effect\.$/);
   await bowline('disconnect');
   const nowhere = await connect('--env-file', 'nowhere.env');
   assert.equal(nowhere.status, 2);

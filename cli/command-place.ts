@@ -36,6 +36,7 @@ export async function openPlace(client: Client, connection: Connection, wish: Pl
   const kept = files?.refused.map(({ target }) => target).join('\n');
   const query = { inPlace: files !== undefined, ...(kept ? { kept } : {}) };
   const environment = await client.call('environment', { params: { name: connection.name }, query });
+  for (const message of environment.warnings) warn('ENVIRONMENT', message);
   const { variables } = chooseVariables(environment, { all: false });
   const place = undo.move();
   return {

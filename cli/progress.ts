@@ -5,7 +5,7 @@
  */
 import { Option } from 'commander';
 import { onErr, type Io } from './io.ts';
-import type { Progress } from '../api/schema.ts';
+import { environmentFileWarning, type Progress } from '../api/schema.ts';
 
 export interface ProgressView {
   line: (line: Progress) => void;
@@ -71,7 +71,7 @@ export function createProgressView(io: Io, jsonTo: (text: string) => void = io.o
             draw();
           }, 100).unref();
         }
-      } else if (line.type === 'warning') {
+      } else if (line.type === 'warning' && line.code !== environmentFileWarning) {
         clear();
         io.err(`${onErr('yellow', 'warning:')} ${line.message}\n`);
         draw();

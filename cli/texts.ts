@@ -1,5 +1,12 @@
 /** What commands say about connections and plans to people: pure functions from the API's shapes to text. */
-import type { Connection, DaemonStatus, NamedService, Plan, Redirect } from '../api/schema.ts';
+import {
+  environmentFileWarning,
+  type Connection,
+  type DaemonStatus,
+  type NamedService,
+  type Plan,
+  type Redirect,
+} from '../api/schema.ts';
 import { onOut } from './io.ts';
 import { table } from './table.ts';
 
@@ -158,7 +165,8 @@ export function describePlan({ actions, warnings }: Plan): string {
     const shown = body === undefined ? '' : `\n${indent(indent(JSON.stringify(body, null, 2)))}`;
     return `${onOut('bold', verb)} ${object}  # ${why}${shown}\n`;
   });
-  return [...steps, ...warnings.map(({ message }) => `warning: ${message}\n`)].join('');
+  const unseen = warnings.filter(({ code }) => code !== environmentFileWarning);
+  return [...steps, ...unseen.map(({ message }) => `warning: ${message}\n`)].join('');
 }
 
 function coloured(state: Connection['state']): string {

@@ -15,16 +15,22 @@ import {
 } from 'yaml';
 import { nearest } from '../api/nearest.ts';
 import { bridgeTokens } from './bridge-tokens.ts';
-import type { Entry, Features, Span, VolumeMount } from './environment-file.ts';
+import {
+  featureNames,
+  type Entry,
+  type Feature,
+  type FeatureName,
+  type Span,
+  type VolumeMount,
+} from './environment-file.ts';
 import { wrongVolumeName } from './names.ts';
 import { Findings, type Source } from './source.ts';
 import { readValue } from './value.ts';
 
-/** Names of features as they are written, case and all. */
-export const featureNames: Readonly<Record<string, keyof Features>> = {
-  Probes: 'probes',
-  LifecycleHooks: 'lifecycleHooks',
-  ManagedIdentity: 'managedIdentity',
+/** Features that do nothing here, because what they were for is not needed. */
+const withoutEffect: Partial<Record<FeatureName, string>> = {
+  Probes: 'Probes has no effect: the original pods run on with their probes, and your program gets none',
+  LifecycleHooks: 'LifecycleHooks has no effect: the original pods keep their hooks, and your program runs without',
 };
 
 /** As Bridge to Kubernetes had it, for names of variables and local paths. */
@@ -33,7 +39,7 @@ export const longest = 255;
 export interface BridgeFile {
   entries: Entry[];
   volumeMounts: VolumeMount[];
-  features: Features;
+  features: Feature[];
   findings: Findings;
 }
 
@@ -47,7 +53,7 @@ export function readBridgeFile(source: Source): BridgeFile {
 class Reader {
   readonly entries: Entry[] = [];
   readonly volumeMounts: VolumeMount[] = [];
-  readonly features: Features = { probes: false, lifecycleHooks: false, managedIdentity: false };
+  readonly features: Feature[] = [];
   readonly findings: Findings;
   readonly #source: Source;
   #document: Document | undefined;
@@ -148,16 +154,19 @@ class Reader {
 
   #readFeature(item: unknown): void {
     const text = this.#textOf(item);
-    const known = Object.keys(featureNames);
-    const feature = text !== undefined && Object.hasOwn(featureNames, text) ? featureNames[text] : undefined;
-    if (feature !== undefined) {
-      this.features[feature] = true;
+    const position = this.#spanOf(item);
+    const name = featureNames.find((known) => known === text);
+    if (name === undefined) {
+      this.findings.warning(position, 'This feature is not known and has no effect', {
+        expected: featureNames.join(', '),
+        nearest: text === undefined ? [] : nearest(text.slice(0, 40), featureNames),
+      });
       return;
     }
-    this.findings.warning(this.#spanOf(item), 'This feature is not known and has no effect', {
-      expected: known.join(', '),
-      nearest: text === undefined ? [] : nearest(text.slice(0, 40), known),
-    });
+    if (this.features.some((feature) => feature.name === name)) return;
+    this.features.push({ name, position });
+    const reason = withoutEffect[name];
+    if (reason !== undefined) this.findings.warning(position, reason);
   }
 
   /** The keys that are known, by name; the others have no effect, and that is said. */

@@ -2,7 +2,8 @@
  * The JSON schema of KubernetesLocalProcessConfig.yaml, so that editors complete and check it. It says less than the
  * parser, which also reads the tokens; a test holds the two together.
  */
-import { featureNames, longest } from './bridge-file.ts';
+import { longest } from './bridge-file.ts';
+import { featureNames } from './environment-file.ts';
 
 const name = (description: string): object => ({ type: 'string', minLength: 1, maxLength: longest, description });
 
@@ -53,7 +54,7 @@ export const bridgeSchema = {
     enableFeatures: {
       description: 'Features of the connection.',
       type: ['array', 'null'],
-      items: { enum: Object.keys(featureNames) },
+      items: { enum: [...featureNames] },
     },
   },
 } as const;

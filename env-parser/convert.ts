@@ -1,8 +1,9 @@
 /** An environment file in the other dialect. What that cannot say is named, never dropped in silence. */
 import { stringify } from 'yaml';
-import { featureNames, longest } from './bridge-file.ts';
+import { readAzdsFile } from './azds-file.ts';
+import { longest } from './bridge-file.ts';
 import type { Dialect, Entry, EnvironmentFile, Problem, Token, VolumeToken } from './environment-file.ts';
-import { parseEnvironmentFile } from './parse.ts';
+import { byPlace, Source } from './source.ts';
 
 export interface Converted {
   text: string;
@@ -28,12 +29,11 @@ function toAzds(file: EnvironmentFile): Converted {
       warnings.push(file.source.problem(entry.position, message));
     }
   }
-  for (const [name, feature] of Object.entries(featureNames)) {
-    if (!file.features[feature]) continue;
+  for (const { name, position } of file.features) {
     const message = `azds-local.env has no features, so ${name} is left out`;
-    warnings.push(file.source.problem(file.source.span(0, 0), message));
+    warnings.push(file.source.problem(position, message));
   }
-  return { text: lines.join(''), warnings };
+  return { text: lines.join(''), warnings: warnings.sort(byPlace) };
 }
 
 /** What of an entry azds-local.env has no words for. */
@@ -67,11 +67,11 @@ function azdsLine(entry: Entry): string | undefined {
 
 function holds(line: string, entry: Entry): boolean {
   // What follows in the file must not change how this one is read.
-  const { file, problems } = parseEnvironmentFile(`${line}\nNEXT='"\`'\n`, { file: '', dialect: 'azds' });
-  const [only, next, ...more] = file.entries;
+  const { entries, findings } = readAzdsFile(new Source('', `${line}\nNEXT='"\`'\n`));
+  const [only, next, ...more] = entries;
   return (
-    problems.length === 0 &&
-    file.warnings.length === 0 &&
+    findings.problems.length === 0 &&
+    findings.warnings.length === 0 &&
     more.length === 0 &&
     next?.name === 'NEXT' &&
     next.parts[0] === '"`' &&
@@ -126,14 +126,14 @@ function toBridge(file: EnvironmentFile): Converted {
   const volumeMounts = [...localPaths].flatMap(([name, localPath]) =>
     localPath === undefined ? [] : [{ name, localPath }],
   );
-  const enableFeatures = Object.keys(featureNames).filter((name) => file.features[featureNames[name]!]);
+  const enableFeatures = file.features.map(({ name }) => name);
   const document = {
     version: 0.1,
     ...(volumeMounts.length === 0 ? {} : { volumeMounts }),
     ...(env.length === 0 ? {} : { env }),
     ...(enableFeatures.length === 0 ? {} : { enableFeatures }),
   };
-  return { text: stringify(document, { lineWidth: 0 }), warnings };
+  return { text: stringify(document, { lineWidth: 0 }), warnings: warnings.sort(byPlace) };
 }
 
 /** One name of a volume has one local path there, and a volume comes as a whole. */

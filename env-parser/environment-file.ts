@@ -73,10 +73,13 @@ export interface VolumeMount {
   position: Span;
 }
 
-export interface Features {
-  probes: boolean;
-  lifecycleHooks: boolean;
-  managedIdentity: boolean;
+/** Of the YAML's `enableFeatures`, as they are written, case and all. */
+export const featureNames = ['Probes', 'LifecycleHooks', 'ManagedIdentity'] as const;
+export type FeatureName = (typeof featureNames)[number];
+
+export interface Feature {
+  name: FeatureName;
+  position: Span;
 }
 
 export interface EnvironmentFile {
@@ -87,7 +90,8 @@ export interface EnvironmentFile {
   dialect: Dialect;
   entries: Entry[];
   volumeMounts: VolumeMount[];
-  features: Features;
+  /** Each once. */
+  features: Feature[];
   warnings: Problem[];
 }
 

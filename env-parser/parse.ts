@@ -1,13 +1,11 @@
 /** From the text of an environment file to its entries and to all that is wrong in it. Never throws. */
 import { readAzdsFile } from './azds-file.ts';
 import { readBridgeFile } from './bridge-file.ts';
-import type { Dialect, Features, Parsed, Span } from './environment-file.ts';
-import { Source } from './source.ts';
+import type { Dialect, Parsed } from './environment-file.ts';
+import { byPlace, Source } from './source.ts';
 
 /** Characters. What is larger is some other file that was taken by mistake. */
 const largest = 4 * 1024 * 1024;
-
-const noFeatures: Features = { probes: false, lifecycleHooks: false, managedIdentity: false };
 
 /** The dialect of a file by its name: YAML by its extension, everything else is of the other kind. */
 export function dialectOf(path: string): Dialect {
@@ -25,7 +23,7 @@ export function parseEnvironmentFile(text: string, options: { file: string; dial
     dialect,
     entries: [],
     volumeMounts: [],
-    features: noFeatures,
+    features: [],
     warnings: [],
   };
   if (tooLarge) {
@@ -37,8 +35,4 @@ export function parseEnvironmentFile(text: string, options: { file: string; dial
     file: { ...none, ...read, warnings: findings.warnings.sort(byPlace) },
     problems: findings.problems.sort(byPlace),
   };
-}
-
-function byPlace(a: Span, b: Span): number {
-  return a.line - b.line || a.column - b.column;
 }

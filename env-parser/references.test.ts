@@ -24,6 +24,8 @@ function read(text: string, dialect: Dialect = 'azds'): EnvironmentFile {
   return file;
 }
 
+const placed = (problems: Problem[]): string[] =>
+  problems.map(({ line, column, message }) => `${line}:${column} ${message}`);
 const said = (problems: Problem[]): unknown[] => problems.map(({ message, nearest }) => [message, ...(nearest ?? [])]);
 const check = (text: string): unknown[] => said(checkReferences(read(text), known));
 
@@ -148,27 +150,28 @@ env:
   - { name: B, value: '$(services:web:80)' }
   - { name: 'C d', value: x }
   - { name: D, value: "\\"'\`\\\\n" }
-enableFeatures: [Probes]
+enableFeatures: [Probes, ManagedIdentity]
 `,
     'bridge',
   );
   const azds = convertEnvironmentFile(bridge, 'azds');
   assert.equal(azds.text, 'B=${services.web}\n');
-  assert.deepEqual(said(azds.warnings), [
-    ['azds-local.env has no hosts outside of the cluster, so A is left out'],
-    ['azds-local.env has no ports; they had no effect'],
-    ['azds-local.env cannot hold C d as it is, so it is left out'],
-    ['azds-local.env cannot hold D as it is, so it is left out'],
-    ['azds-local.env has no features, so Probes is left out'],
+  assert.deepEqual(placed(azds.warnings), [
+    '3:24 azds-local.env has no hosts outside of the cluster, so A is left out',
+    '4:24 azds-local.env has no ports; they had no effect',
+    '5:13 azds-local.env cannot hold C d as it is, so it is left out',
+    '6:13 azds-local.env cannot hold D as it is, so it is left out',
+    '7:18 azds-local.env has no features, so Probes is left out',
+    '7:26 azds-local.env has no features, so ManagedIdentity is left out',
   ]);
   const back = convertEnvironmentFile(
     read('A=${volumes.x/a.json|./one}\nB=${volumes.x/*.crt|./two}\nC=${volumes.y}'),
     'bridge',
   );
   assert.match(back.text, /value: \$\(volumeMounts:x\)\/a\.json\n.*B\n.*value: \$\(volumeMounts:x\)\n/);
-  assert.deepEqual(said(back.warnings), [
-    ['The whole volume is downloaded in this dialect, not this path alone'],
-    ['A volume has one local path in this dialect: x goes to ./one'],
-    ['The whole volume is downloaded in this dialect, not what fits the pattern'],
+  assert.deepEqual(placed(back.warnings), [
+    '1:3 The whole volume is downloaded in this dialect, not this path alone',
+    '2:3 A volume has one local path in this dialect: x goes to ./one',
+    '2:3 The whole volume is downloaded in this dialect, not what fits the pattern',
   ]);
 });

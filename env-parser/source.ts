@@ -69,3 +69,7 @@ export class Findings {
     this.warnings.push(this.source.problem(span, message, more));
   }
 }
+
+export function byPlace(a: Span, b: Span): number {
+  return a.line - b.line || a.column - b.column;
+}

@@ -24,6 +24,7 @@ interface EnvOptions {
   except?: string[];
   diff?: boolean;
   showValues?: boolean;
+  verbose?: boolean;
   watch?: string;
 }
 
@@ -37,11 +38,12 @@ export function envCommand(io: Io): Command {
     )
     .argument('[NAME]', 'the connection (default: the only one)')
     .addOption(new Option('-f, --format <FORMAT>', 'how to write them').choices([...formats]).default('sh'))
-    .option('--all', 'also the variables that belong to the machine')
+    .option('--all', 'also the variables that belong to the machine; with --diff also those that only this shell has')
     .option('--only <NAMES>', 'only these, separated by commas; * stands for any text', parseNames('--only'))
     .option('--except <NAMES>', 'all but these', parseNames('--except'))
     .option('--diff', 'what is different in this shell, with values masked')
     .option('--show-values', 'with --diff: the values too')
+    .option('--verbose', 'say all that was changed for this machine, and why')
     .addOption(
       new Option(
         '--watch <FILE>',
@@ -61,9 +63,9 @@ export function envCommand(io: Io): Command {
       if (options.watch !== undefined) return watch(io, client!, chosen.name, resolve(options.watch), options);
       const environment = await client!.call('environment', { params: { name: chosen.name } });
       const variables = choose(io, environment, options);
-      if (options.diff === true) return diff(io, variables, options.showValues ?? false);
+      if (options.diff === true) return diff(io, variables, options);
       if (io.json) return outJson(io, onlyThose(environment, variables));
-      io.out(written(io, environment, variables, options.format));
+      io.out(written(io, environment, variables, options));
     });
 }
 
@@ -101,27 +103,47 @@ function onlyThose(environment: Environment, variables: Record<string, string>):
 }
 
 /** The text; what is to be said beside it goes to standard error. */
-function written(io: Io, environment: Environment, variables: Record<string, string>, format: Format): string {
+function written(
+  io: Io,
+  environment: Environment,
+  variables: Record<string, string>,
+  { format, verbose = false }: EnvOptions,
+): string {
   const { text, skipped } = formatVariables(variables, format);
   for (const { name, reason } of skipped) io.err(`${onErr('yellow', 'left out:')} ${name}: ${reason}\n`);
-  for (const note of environment.notes) io.err(`${onErr('dim', 'note:')} ${note}\n`);
+  const { warnings, notes } = environment;
+  for (const warning of warnings) io.err(`${onErr('yellow', 'warning:')} ${warning}\n`);
+  const hints = format === 'docker' ? [ofThisMachine] : [];
+  const more = `${notes.length} more with --verbose`;
+  for (const note of verbose ? [...hints, ...notes] : [...hints, ...(notes.length === 0 ? [] : [more])])
+    io.err(`${onErr('dim', 'note:')} ${note}\n`);
   return text;
 }
 
-function diff(io: Io, variables: Record<string, string>, showValues: boolean): void {
-  const difference = compareVariables(variables, io.facts.env);
+/** A container of its own has another loopback. */
+const ofThisMachine = 'The addresses are those of this machine: docker run --network host --env-file FILE IMAGE';
+
+function diff(
+  io: Io,
+  variables: Record<string, string>,
+  { showValues = false, all = false }: Pick<EnvOptions, 'showValues' | 'all'>,
+): void {
+  const difference = compareVariables(variables, io.facts.env, { all });
   if (io.json) return outJson(io, showValues ? difference : masked(difference));
   io.out(describeDifference(showValues ? difference : masked(difference), showValues));
 }
 
-function describeDifference({ added, changed, missing }: Difference, quoted: boolean): string {
+function describeDifference({ added, changed, onlyHere, onlyHereCount }: Difference, quoted: boolean): string {
   const shown = (value: string): string => (quoted ? quoteForShell(value) : value);
   const lines = [
     ...added.map(({ name, pod }) => onOut('green', `+ ${name}=${shown(pod)}`)),
     ...changed.map(({ name, here, pod }) => onOut('yellow', `~ ${name}=${shown(pod)}  (here ${shown(here)})`)),
-    ...missing.map(({ name, here }) => onOut('red', `- ${name}=${shown(here)}`)),
+    ...onlyHere.map(({ name, here }) => onOut('red', `- ${name}=${shown(here)}`)),
   ];
-  return lines.length === 0 ? 'This shell has the variables of the pod.\n' : `${lines.join('\n')}\n`;
+  if (lines.length === 0) lines.push('This shell has the variables of the pod.');
+  const unseen = onlyHereCount - onlyHere.length;
+  if (unseen > 0) lines.push(onOut('dim', `${unseen} that only this shell has are not shown; --all shows them`));
+  return `${lines.join('\n')}\n`;
 }
 
 async function watch(io: Io, client: Client, given: string, path: string, options: EnvOptions): Promise<void> {
@@ -140,7 +162,7 @@ async function watch(io: Io, client: Client, given: string, path: string, option
     async (environment) => {
       const first = last === undefined;
       const quiet: Io = first ? io : { ...io, err: () => undefined };
-      const text = written(quiet, environment, choose(quiet, environment, options), options.format);
+      const text = written(quiet, environment, choose(quiet, environment, options), options);
       if (text === last) return;
       await file.write(text);
       last = text;

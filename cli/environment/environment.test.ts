@@ -43,14 +43,18 @@ void suite('which variables are shown', () => {
 void test('a difference tells names without values', () => {
   const difference = compareVariables(
     { NEW: 's3cret', SAME: '1', OTHER: 's3cret' },
-    { SAME: '1', OTHER: '2', MINE: 's3cret', PATH: '/bin', GONE: undefined },
+    { SAME: '1', OTHER: '2', MINE: 's3cret', PATH: '/bin', PWD: '/', SHLVL: '1', GONE: undefined },
+    { all: true },
   );
   assert.deepEqual(difference, {
     added: [{ name: 'NEW', pod: 's3cret' }],
     changed: [{ name: 'OTHER', here: '2', pod: 's3cret' }],
-    missing: [{ name: 'MINE', here: 's3cret' }],
+    onlyHere: [{ name: 'MINE', here: 's3cret' }],
+    onlyHereCount: 1,
   });
   assert.doesNotMatch(JSON.stringify(masked(difference)), /s3cret|2/);
+  const short = compareVariables({ A: '1' }, { A: '1', MINE: 's3cret' }, { all: false });
+  assert.deepEqual(short, { added: [], changed: [], onlyHere: [], onlyHereCount: 1 });
 });
 
 void suite('a file that is kept', () => {

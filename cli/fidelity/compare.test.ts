@@ -90,17 +90,18 @@ test('variables: equal, rewritten with the reason, missing, different, and extra
   const report = compare({
     pod: {
       ...pod,
-      variables: { ...pod.variables, digests: digests({ A: '1', B: '1', C: '1', D: '1', PATH: '/bin' }) },
+      variables: { ...pod.variables, digests: digests({ A: '1', B: '1', C: '1', D: '1', F: '1', PATH: '/bin' }) },
     },
     environment: {
       ...environment,
       variables: { B: '2', D: '3', E: '5' },
       origins: { E: 'machine' },
       rewritten: { B: 'an address', D: 'an address' },
+      notCarried: { F: 'port 53 of dns: UDP is not carried, only TCP.' },
     },
     machine: {
       ...machine,
-      variables: digests({ A: '1', B: '2', D: 'of the shell', E: '5', PATH: '/usr/bin', LANG: 'C' }),
+      variables: digests({ A: '1', B: '2', D: 'of the shell', E: '5', F: '1', PATH: '/usr/bin', LANG: 'C' }),
     },
   });
   assert.deepEqual(told(report), [
@@ -109,9 +110,10 @@ test('variables: equal, rewritten with the reason, missing, different, and extra
     ['C', 'missing', 'the program here does not have it'],
     ['D', 'different', 'another value, for no known reason'],
     ['E', 'extra', 'of the connection'],
+    ['F', 'missing', 'not carried: port 53 of dns: UDP is not carried, only TCP.'],
     ['PATH', 'rewritten', 'says how this machine is'],
   ]);
-  assert.deepEqual([report.kept, report.total, report.percent], [3, 5, 60]);
+  assert.deepEqual([report.kept, report.total, report.percent], [3, 6, 50]);
 });
 
 test('files: content, the right to execute, what kubelet writes for each pod, volumes that did not come', () => {

@@ -9,6 +9,8 @@ export interface ApiServerPlace {
   port: number;
   /** Why it is not the Service's own name. */
   note?: string;
+  /** Why a client that checks the certificate fails. */
+  warning?: string;
 }
 
 /** In the certificate of every API server, see https://kubernetes.io/docs/setup/best-practices/certificates/#all-certificates */
@@ -28,8 +30,8 @@ export function apiServerPlace(
     return { ...direct, note };
   }
   if (service?.address === undefined || local === undefined) return undefined;
-  const note = `KUBERNETES_SERVICE_HOST is ${service.address}, which the API server's certificate does not name: a client that checks it fails. With names (\`bowline helper install\`) it works.`;
-  return { host: service.address, port: local, note };
+  const warning = `KUBERNETES_SERVICE_HOST is ${service.address}, which the API server's certificate does not name: a client that checks it fails. With names (\`bowline helper install\`) it works.`;
+  return { host: service.address, port: local, warning };
 }
 
 /** Variables cannot say a path, so a server behind one cannot be reached by them. */

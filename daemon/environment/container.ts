@@ -11,6 +11,8 @@ export interface ContainerVariables {
   source: Environment['source'];
   /** As TZ takes it; `undefined` where it is not known. */
   timeZone?: string | undefined;
+  /** What could not be known. */
+  warnings: string[];
   notes: string[];
 }
 
@@ -27,13 +29,13 @@ export interface ContainerInput {
 
 export async function containerVariables(input: ContainerInput): Promise<ContainerVariables> {
   const { redirected, facts } = input;
-  if (!redirected) return { variables: {}, source: 'none', notes: [] };
+  if (!redirected) return { variables: {}, source: 'none', warnings: [], notes: [] };
   if (facts !== undefined) {
     const notes =
       facts.source === 'exec'
         ? ['Read from a command run in the container, because its main process cannot be read.']
         : [];
-    return { variables: facts.variables, source: facts.source, timeZone: facts.timeZone, notes };
+    return { variables: facts.variables, source: facts.source, timeZone: facts.timeZone, warnings: [], notes };
   }
   return resolvedVariables(input);
 }
@@ -42,23 +44,29 @@ export async function containerVariables(input: ContainerInput): Promise<Contain
 async function resolvedVariables(input: ContainerInput): Promise<ContainerVariables> {
   const [resolved, image, original] = await Promise.all([input.fromAgent(), input.fromImage(), input.original()]);
   if (resolved === undefined) {
-    const notes = ["The container's variables could not be read; see `bowline status`."];
-    return { variables: {}, source: 'none', notes };
+    const warnings = ["The container's variables could not be read; see `bowline status`."];
+    return { variables: {}, source: 'none', warnings, notes: [] };
   }
   const missing =
     image === undefined
       ? 'those that only its image or its entrypoint sets are missing'
       : 'those that its entrypoint exports are missing';
-  const notes = [`The container's process cannot be read, so its variables are as its spec says; ${missing}.`];
+  const told = `The container's process cannot be read, so its variables are as its spec says; ${missing}.`;
+  const warnings: string[] = [];
+  const notes: string[] = [];
+  // Without a shell in the image, hardly any entrypoint exports something.
+  (image === undefined ? warnings : notes).push(told);
   const named = new Set(original?.container.env?.map(({ name }) => name));
   const variables = { ...image, ...agentsAsOriginal(resolved, named) };
   delete variables['HOSTNAME'];
-  if (original === undefined) return { variables, source: 'spec', notes };
+  if (original === undefined) return { variables, source: 'spec', warnings, notes };
   const corrected = withOriginalFields(variables, original.container, original.pod);
   if (corrected.unknown.length > 0)
-    notes.push(`Not known, because they depend on the node or on a field of the pod: ${corrected.unknown.join(', ')}.`);
+    warnings.push(
+      `Not known, because they depend on the node or on a field of the pod: ${corrected.unknown.join(', ')}.`,
+    );
   // An image without `cat` has hardly set a zone, and says so in TZ where it has.
-  return { variables: corrected.variables, source: 'spec', timeZone: 'UTC', notes };
+  return { variables: corrected.variables, source: 'spec', timeZone: 'UTC', warnings, notes };
 }
 
 /** Under their own names, without what the agent's image adds and what was set to keep its runtime as it is. */

@@ -20,7 +20,7 @@ const stats: NamedService = {
   ports: [
     { port: 80, local: 10_080, name: 'http' },
     { port: 81, local: 81, name: 'admin-x' },
-    { port: 53, name: 'dns', problem: 'UDP is not carried.' },
+    { port: 53, name: 'dns', protocol: 'UDP', problem: 'UDP is not carried, only TCP.' },
   ],
 };
 const kubernetes: NamedService = {
@@ -33,7 +33,7 @@ const kubernetes: NamedService = {
 
 void suite('variables of services', () => {
   void test('as kubelet names them, with ports that answer on this machine', () => {
-    assert.deepEqual(serviceVariables([stats], 'shop'), {
+    assert.deepEqual(serviceVariables([stats], 'shop').variables, {
       STATS_API_SERVICE_HOST: address,
       STATS_API_SERVICE_PORT: '10080',
       STATS_API_SERVICE_PORT_HTTP: '10080',
@@ -53,13 +53,33 @@ void suite('variables of services', () => {
   void test('of the own namespace and the API server; none of what is not carried', () => {
     const named = (namespace: string, service: string): NamedService => ({ ...stats, namespace, service });
     const hosts = (services: NamedService[]): string[] =>
-      Object.keys(serviceVariables(services, 'shop', { host: '::1', port: 6443 })).filter((name) =>
+      Object.keys(serviceVariables(services, 'shop', { host: '::1', port: 6443 }).variables).filter((name) =>
         name.endsWith('_HOST'),
       );
     assert.deepEqual(hosts([named('other', 'x'), kubernetes, named('default', 'y')]), ['KUBERNETES_SERVICE_HOST']);
     const { address: _address, ...unreachable } = stats;
-    assert.deepEqual(serviceVariables([unreachable], 'shop'), {});
-    assert.equal(serviceVariables([], 'shop', { host: '::1', port: 6443 })['KUBERNETES_PORT'], 'tcp://[::1]:6443');
+    assert.deepEqual(serviceVariables([unreachable], 'shop'), { variables: {}, notCarried: {} });
+    const { variables } = serviceVariables([], 'shop', { host: '::1', port: 6443 });
+    assert.equal(variables['KUBERNETES_PORT'], 'tcp://[::1]:6443');
+  });
+
+  void test('of a port that is not carried there are none, and no other port takes its place', () => {
+    const [http, , dns] = stats.ports;
+    const why = 'port 53 of stats-api: UDP is not carried, only TCP.';
+    const names = ['SERVICE_PORT_DNS', 'PORT_53_UDP', 'PORT_53_UDP_PROTO', 'PORT_53_UDP_PORT', 'PORT_53_UDP_ADDR'];
+    const first = ['SERVICE_PORT', 'PORT'];
+    const reasons = (of: string[]): Record<string, string> =>
+      Object.fromEntries(of.map((name) => [`STATS_API_${name}`, why]));
+    assert.deepEqual(serviceVariables([stats], 'shop').notCarried, reasons(names));
+    const dnsFirst = serviceVariables([{ ...stats, ports: [dns!, http!] }], 'shop');
+    assert.deepEqual(dnsFirst.notCarried, reasons([...first, ...names]));
+    assert.equal(dnsFirst.variables['STATS_API_SERVICE_HOST'], address);
+    assert.deepEqual(
+      [dnsFirst.variables['STATS_API_SERVICE_PORT'], dnsFirst.variables['STATS_API_PORT']],
+      [undefined, undefined],
+    );
+    const dnsOnly = serviceVariables([{ ...stats, ports: [dns!] }], 'shop');
+    assert.deepEqual(dnsOnly, { variables: {}, notCarried: reasons(['SERVICE_HOST', ...first, ...names]) });
   });
 });
 
@@ -97,7 +117,7 @@ void suite('the environment of a program', () => {
     server: 'http://localhost:8001',
     inPlace: false,
     files: undefined,
-    file: { variables: {}, notes: [] },
+    file: { variables: {}, warnings: [], notes: [] },
     timeZone: 'Europe/Berlin',
   };
   const withVariables = (variables: Record<string, string>, timeZone?: string): EnvironmentInput['facts'] => ({
@@ -109,8 +129,12 @@ void suite('the environment of a program', () => {
   });
 
   void test('the environment file wins over generated service variables, and these over the container', async () => {
-    const file = { variables: { STATS_API_SERVICE_PORT: '8080', NEW: 'x' }, notes: ['a note of the file'] };
-    const { variables, origins, rewritten, source, notes } = await environmentOf({ ...input, file });
+    const file = {
+      variables: { STATS_API_SERVICE_PORT: '8080', NEW: 'x' },
+      warnings: ['a warning of the file'],
+      notes: ['a note of the file'],
+    };
+    const { variables, origins, rewritten, source, warnings, notes } = await environmentOf({ ...input, file });
     assert.deepEqual(
       ['A', 'STATS_API_SERVICE_HOST', 'STATS_API_SERVICE_PORT', 'NEW'].map((name) => [variables[name], origins[name]]),
       [
@@ -123,6 +147,7 @@ void suite('the environment of a program', () => {
     assert.equal(source, 'process');
     assert.deepEqual(Object.keys(rewritten), ['STATS_API_SERVICE_HOST'], 'the container has no other of them');
     assert.match(notes.join('\n'), /^a note of the file\n1 service variables say where/);
+    assert.deepEqual(warnings, ['a warning of the file']);
   });
 
   void test('what the workload sets itself under the name of a service variable wins, as in the pod', async () => {
@@ -170,14 +195,14 @@ void suite('the environment of a program', () => {
       HOME: '/home/of-spec',
       BOWLINE_X9_ORIGINALS_SERVICE_HOST: '10.96.0.77',
     };
-    const { variables, source, notes } = await environmentOf({
+    const { variables, source, warnings } = await environmentOf({
       ...input,
       facts: undefined,
       services: [],
       fromAgent: async () => agents,
     });
     assert.deepEqual([variables, source], [{ A: '1', NODE_OPTIONS: '--inspect' }, 'spec']);
-    assert.match(notes.join(), /only its image or its entrypoint sets are missing/);
+    assert.match(warnings.join(), /only its image or its entrypoint sets are missing/);
 
     const pod: V1Pod = { metadata: { name: 'web-1' }, spec: { containers: [] } };
     const withImage = await environmentOf({
@@ -191,6 +216,24 @@ void suite('the environment of a program', () => {
     const { A, NODE_OPTIONS, ...rest } = withImage.variables;
     assert.deepEqual([A, NODE_OPTIONS], ['1', '--inspect']);
     assert.deepEqual(rest, { HOME: '/home/of-spec', HOSTNAME: 'web-1', PATH: '/app', SSL: 'yes', TZ: 'UTC' });
+  });
+
+  void test('what kubelet says of a port that is not carried stays as it is, and is said; what the workload says is its own', async () => {
+    const ofKubelet = { STATS_API_PORT_53_UDP: 'udp://10.96.0.9:53', STATS_API_SERVICE_PORT_DNS: '53' };
+    const facts = withVariables({ ...ofKubelet, STATS_API_PORT_53_UDP_ADDR: 'dns.example.com' });
+    const { variables, rewritten, notCarried, warnings } = await environmentOf({ ...input, facts });
+    assert.deepEqual(Object.keys(notCarried), Object.keys(ofKubelet).toReversed());
+    for (const [name, value] of Object.entries(ofKubelet)) {
+      assert.equal(variables[name], value);
+      assert.equal(rewritten[name], undefined);
+    }
+    assert.deepEqual(warnings, [
+      'STATS_API_SERVICE_PORT_DNS, STATS_API_PORT_53_UDP: not carried, and as in the pod; port 53 of stats-api: UDP is not carried, only TCP.',
+    ]);
+    const file = { variables: { STATS_API_PORT_53_UDP: 'mine' }, warnings: [], notes: [] };
+    assert.deepEqual(Object.keys((await environmentOf({ ...input, facts, file })).notCarried), [
+      'STATS_API_SERVICE_PORT_DNS',
+    ]);
   });
 
   void test('names only: those of the services alone', async () => {
@@ -217,6 +260,18 @@ void suite('the environment of a program', () => {
     const inPlace = await environmentOf({ ...input, services: [], facts, files, inPlace: true });
     assert.equal(inPlace.variables['CONFIG'], '/etc/config/app.yaml');
     assert.deepEqual(inPlace.rewritten, {});
+    const inner = mount('/etc/config/inner', '/run/x/volumes/inner');
+    const refused = await environmentOf({
+      ...input,
+      services: [],
+      facts: withVariables({ CONFIG: '/etc/config/app.yaml', INNER: '/etc/config/inner/x' }),
+      files: { ...files, mounts: [...files.mounts, inner] },
+      inPlace: true,
+      kept: ['/etc/config'],
+    });
+    assert.equal(refused.variables['CONFIG'], '/run/x/volumes/config/app.yaml', "the machine's own stays there");
+    assert.equal(refused.variables['INNER'], '/etc/config/inner/x');
+    assert.deepEqual(Object.keys(refused.rewritten), ['CONFIG']);
   });
 
   void test("the pod's time zone where it is another than the machine's", async () => {

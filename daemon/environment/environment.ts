@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import type { Environment, NamedService, Origin } from '../../api/schema.ts';
 import { apiServerPlace } from './api-server.ts';
 import { containerVariables, type ContainerInput } from './container.ts';
+import type { ResolvedFile } from './environment-file.ts';
 import { hasNoCopy, localPath, type LocalFiles } from './local-paths.ts';
 import { serviceVariables } from './service-variables.ts';
 import { isSameZone } from './time-zone.ts';
@@ -14,17 +15,23 @@ import { isSameZone } from './time-zone.ts';
 /** Holds the folder that has the pod's files at the pod's paths. */
 const rootVariable = 'BOWLINE_ROOT';
 
-export interface EnvironmentInput extends ContainerInput {
+/** How a program stands that asks for its environment. */
+export interface EnvironmentUse {
+  /** It has the pod's files at their real paths, and a hosts file with all names. */
+  inPlace: boolean;
+  /** Paths of mounts at which the machine's own stays all the same. */
+  kept?: readonly string[] | undefined;
+}
+
+export interface EnvironmentInput extends ContainerInput, EnvironmentUse {
   services: NamedService[];
   namespace: string;
   mode: 'hosts' | 'env';
   /** URL of the API server as in the kubeconfig. */
   server: string;
-  /** The program has the pod's files at their real paths, and a hosts file with all names. */
-  inPlace: boolean;
   files: LocalFiles | undefined;
   /** Of the environment file, resolved, with what could not be done as it says. */
-  file: { variables: Record<string, string>; notes: string[] };
+  file: ResolvedFile;
   /** Of this machine: `Europe/Berlin`. */
   timeZone: string;
 }
@@ -32,32 +39,45 @@ export interface EnvironmentInput extends ContainerInput {
 export async function environmentOf(input: EnvironmentInput): Promise<Environment> {
   const own = await containerVariables(input);
   const notes = [...own.notes, ...input.file.notes];
+  const warnings = [...own.warnings, ...input.file.warnings];
   const result = new Sources(withoutSessions(own.variables));
   if (input.redirected) result.add('machine', timeZoneVariable(own, input.timeZone), 'the time zone of the pod');
-  if (!input.inPlace) {
-    const moved = movedPaths(own.variables, input.files);
-    result.add('container', moved, 'the same file on this machine');
-    if (Object.keys(moved).length > 0)
-      notes.push(`${Object.keys(moved).join(', ')}: a path of the pod, rewritten to the copy on this machine.`);
-  }
+  const moved = movedPaths(own.variables, input);
+  result.add('container', moved, 'the same file on this machine');
+  if (Object.keys(moved).length > 0)
+    notes.push(`${Object.keys(moved).join(', ')}: a path of the pod, rewritten to the copy on this machine.`);
   if (input.files !== undefined) result.add('machine', { [rootVariable]: join(input.files.folder, 'root') });
   const apiServer = apiServerPlace(input.services, input);
-  const generated = announcedHere(serviceVariables(input.services, input.namespace, apiServer), own.variables, input);
+  const services = serviceVariables(input.services, input.namespace, apiServer);
+  const generated = announcedHere(services.variables, own.variables, input);
   const rewritten = result.add('service', generated, 'where the service answers on this machine');
   if (rewritten > 0) notes.push(`${rewritten} service variables say where the services answer on this machine.`);
   if (apiServer?.note !== undefined) notes.push(apiServer.note);
+  if (apiServer?.warning !== undefined) warnings.push(apiServer.warning);
   if (input.mode === 'env' && !input.inPlace)
     notes.push(
       'Services answer at the addresses of these variables only; their names need the helper (`bowline helper install`).',
     );
   result.add('file', input.file.variables, 'the environment file says so');
+  const notCarried = leftAsInPod(services.notCarried, result);
+  for (const [why, names] of Map.groupBy(Object.keys(notCarried), (name) => notCarried[name]!))
+    warnings.push(`${names.join(', ')}: not carried, and as in the pod; ${why}`);
   return {
     variables: result.variables,
     origins: result.origins,
     rewritten: result.rewritten,
+    notCarried,
     source: own.source,
+    warnings,
     notes,
   };
+}
+
+/** Of the names that are not carried those that the container has from kubelet, and nobody else has set. */
+function leftAsInPod(notCarried: Record<string, string>, { variables, origins }: Sources): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(notCarried).filter(([name]) => origins[name] === 'container' && isKubelets(name, variables[name])),
+  );
 }
 
 /** What has come together so far; later sources win. */
@@ -135,12 +155,18 @@ function timeZoneVariable(
   return { TZ: timeZone };
 }
 
-function movedPaths(variables: Record<string, string>, files: LocalFiles | undefined): Record<string, string> {
-  const mounts = (files?.mounts ?? []).filter((mount) => !hasNoCopy(mount));
+/** Paths of volumes that the program does not find where the pod has them. */
+function movedPaths(
+  variables: Record<string, string>,
+  { files, inPlace, kept = [] }: Pick<EnvironmentInput, 'files' | 'inPlace' | 'kept'>,
+): Record<string, string> {
+  const mounts = (files?.mounts ?? [])
+    .filter((mount) => !hasNoCopy(mount))
+    .map((mount) => (inPlace && !kept.includes(mount.mountPath) ? { ...mount, local: mount.mountPath } : mount));
   const moved: Record<string, string> = {};
   for (const [name, value] of Object.entries(variables)) {
     const local = localPath(value, mounts);
-    if (local !== undefined) moved[name] = local;
+    if (local !== undefined && local !== value) moved[name] = local;
   }
   return moved;
 }

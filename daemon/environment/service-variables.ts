@@ -7,57 +7,67 @@ import type { ApiServerPlace } from './api-server.ts';
 
 const upper = (name: string): string => name.toUpperCase().replaceAll(/[^A-Z0-9]/g, '_');
 
-interface AnnouncedPort {
-  port: number;
-  local: number;
-  name: string | undefined;
+type Port = NamedService['ports'][number];
+
+export interface ServiceVariables {
+  variables: Record<string, string>;
+  /** Names that kubelet gives too, for ports that do not answer here, each with the reason. */
+  notCarried: Record<string, string>;
 }
 
 /**
- * For the Services of `namespace` and, as kubelet does, `kubernetes` of `default`, which answers at `apiServer`. Those
- * that are not carried have none.
+ * For the Services of `namespace` and, as kubelet does, `kubernetes` of `default`, which answers at `apiServer`. A port
+ * that is not carried (UDP, taken by another program) has no variables: its number at the address of another would be a lie.
  */
 export function serviceVariables(
   services: NamedService[],
   namespace: string,
   apiServer?: ApiServerPlace,
-): Record<string, string> {
-  const variables: Record<string, string> = {};
+): ServiceVariables {
+  const made: ServiceVariables = { variables: {}, notCarried: {} };
   for (const service of services) {
     if (service.namespace !== namespace || isApiServer(service) || service.address === undefined) continue;
-    const ports = service.ports.flatMap(({ port, local, name, problem }) =>
-      problem === undefined && local !== undefined ? [{ port, local, name }] : [],
-    );
-    Object.assign(variables, announced(service.service, service.address, ports));
+    announce(made, service.service, service.address, service.ports);
   }
   if (apiServer !== undefined) {
-    const ports = [{ port: 443, local: apiServer.port, name: 'https' }];
-    Object.assign(variables, announced('kubernetes', apiServer.host, ports));
+    announce(made, 'kubernetes', apiServer.host, [{ port: 443, local: apiServer.port, name: 'https' }]);
   }
-  return variables;
+  return made;
 }
 
 const isApiServer = ({ namespace, service }: NamedService): boolean =>
   namespace === 'default' && service === 'kubernetes';
 
-function announced(service: string, address: string, ports: AnnouncedPort[]): Record<string, string> {
+function announce(made: ServiceVariables, service: string, address: string, ports: readonly Port[]): void {
   const [first] = ports;
-  if (first === undefined) return {};
+  if (first === undefined) return;
   const name = upper(service);
   // A colon in an address is IPv6.
   const host = address.includes(':') ? `[${address}]` : address;
-  const variables: Record<string, string> = {
-    [`${name}_SERVICE_HOST`]: address,
-    [`${name}_SERVICE_PORT`]: String(first.local),
-    [`${name}_PORT`]: `tcp://${host}:${first.local}`,
+  const say = (port: Port, of: (local: number) => Record<string, string>): void => {
+    if (port.local !== undefined) Object.assign(made.variables, of(port.local));
+    else {
+      const why = `port ${port.port} of ${service}: ${port.problem ?? 'it is not open here'}`;
+      for (const each of Object.keys(of(port.port))) made.notCarried[each] = why;
+    }
   };
+  // One port that answers is enough for the address.
+  say(ports.find(({ local }) => local !== undefined) ?? first, () => ({ [`${name}_SERVICE_HOST`]: address }));
+  say(first, (local) => ({
+    [`${name}_SERVICE_PORT`]: String(local),
+    [`${name}_PORT`]: `${protocolOf(first)}://${host}:${local}`,
+  }));
   for (const port of ports) {
-    if (port.name !== undefined) variables[`${name}_SERVICE_PORT_${upper(port.name)}`] = String(port.local);
-    const prefix = `${name}_PORT_${port.port}_TCP`;
-    variables[prefix] = `tcp://${host}:${port.local}`;
-    variables[`${prefix}_PROTO`] = 'tcp';
-    variables[`${prefix}_PORT`] = String(port.local);
-    variables[`${prefix}_ADDR`] = address;
+    const protocol = protocolOf(port);
+    const prefix = `${name}_PORT_${port.port}_${protocol.toUpperCase()}`;
+    say(port, (local) => ({
+      ...(port.name !== undefined && { [`${name}_SERVICE_PORT_${upper(port.name)}`]: String(local) }),
+      [prefix]: `${protocol}://${host}:${local}`,
+      [`${prefix}_PROTO`]: protocol,
+      [`${prefix}_PORT`]: String(local),
+      [`${prefix}_ADDR`]: address,
+    }));
   }
-  return variables;
 }
+
+const protocolOf = ({ protocol }: Port): string => protocol?.toLowerCase() ?? 'tcp';

@@ -7,6 +7,7 @@ import { setTimeout } from 'node:timers/promises';
 import { BowlineError } from '../../api/errors.ts';
 import type { Connection, ConnectRequest } from '../../api/schema.ts';
 import type { ConnectionManager } from '../connections/manager.ts';
+import { fileWarnings, readEnvironmentFile } from '../environment/environment-file.ts';
 import type { JsonFolder } from '../state/json-files.ts';
 
 export interface FakeSession {
@@ -43,6 +44,8 @@ export function startFakeManager(store: JsonFolder<FakeSession>, variables: Reco
       return { actions, warnings: [] };
     },
     async connect(request, onProgress, signal) {
+      const file = readEnvironmentFile(request.environmentFile);
+      for (const warning of file === undefined ? [] : fileWarnings(file)) onProgress({ type: 'warning', ...warning });
       onProgress({ type: 'step', step: 'agent', message: 'starting the agent', seconds: 0 });
       const connection = newConnection(request);
       if (sessions.has(connection.name)) {
@@ -84,8 +87,10 @@ export function startFakeManager(store: JsonFolder<FakeSession>, variables: Reco
     },
     async environment(name) {
       find(name);
+      const warnings = ['a warning of the environment'];
+      const notes = ['one note', 'another'];
       const origins = Object.fromEntries(Object.keys(variables).map((name) => [name, 'container' as const]));
-      return { variables, origins, rewritten: {}, source: 'process', notes: [] };
+      return { variables, origins, rewritten: {}, notCarried: {}, source: 'process', warnings, notes };
     },
     async inspect(name) {
       const { target } = find(name).connection;
