@@ -1,10 +1,12 @@
 /** How a content comes, is cut, tried anew and told: real folders, and archives that end where the test wants. */
 import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { PassThrough, Readable } from 'node:stream';
 import { test } from 'node:test';
+import { promisify } from 'node:util';
 import { Header } from 'tar/header';
 import type { VolumeSize } from '../../agent-image/contract.ts';
 import { VolumeCopy } from './copy.ts';
@@ -51,8 +53,8 @@ const broken = (): Readable => {
   return stream;
 };
 
-async function copyIn(there = false) {
-  const path = await mkdtemp(join(tmpdir(), 'bowline-copy-'));
+async function copyIn({ there = false, place }: { there?: boolean; place?: string } = {}) {
+  const path = await mkdtemp(join(place ?? tmpdir(), 'bowline-copy-'));
   const folder = await SessionFolder.open(path);
   const copy = new VolumeCopy({
     planned: {
@@ -64,7 +66,7 @@ async function copyIn(there = false) {
     },
     folder,
     choice: { include: [], exclude: [], except: [] },
-    maxBytes: 10_000,
+    maxBytes: place === undefined ? 10_000 : 1_000_000,
     there,
     onChange: () => undefined,
   });
@@ -147,3 +149,37 @@ test('more than was announced is stopped at the limit', async () => {
   assert.match(it.state().reason!, /--max-volume/);
   assert.deepEqual(await it.entries(), []);
 });
+
+const mayMount = process.getuid?.() === 0;
+test(
+  'a place without room: it is named, with what to do; nothing is half there, and what is here stays',
+  { skip: mayMount ? false : 'a file system of its own size needs root' },
+  async () => {
+    const place = await mkdtemp(join(tmpdir(), 'bowline-full-'));
+    await promisify(execFile)('mount', ['-t', 'tmpfs', '-o', 'size=64k', 'bowline-test', place]);
+    try {
+      await using it = await copyIn({ place });
+      await it.copy.bring(source(whole('small')), never);
+      const large = source(whole('x'.repeat(200_000)));
+      // Not known beforehand, as of a volume that only the original has.
+      await it.copy.bring({ ...large, size: async () => undefined }, never);
+      assert.equal(it.state().state, 'ready');
+      assert.match(
+        it.state().reason!,
+        /^not the newest: there is no room for it in .*bowline-full-.*: \d+ KiB are free/,
+      );
+      assert.equal(await it.read(), 'small');
+      assert.equal((await it.entries()).length, 2, 'the link and its content');
+      const known = async (): Promise<VolumeSize> => ({ ...(await large.size(never))!, bytes: 200_000 });
+      const asked = source(whole('x'));
+      await using other = await copyIn({ place });
+      await other.copy.bring({ ...asked, size: known, open: () => assert.fail('nothing is asked for') }, never);
+      assert.equal(other.state().state, 'failed');
+      assert.match(other.state().reason!, /are free, and it has 196 KiB; make room there .* --max-volume/);
+      assert.deepEqual(await other.entries(), []);
+    } finally {
+      await promisify(execFile)('umount', [place]);
+      await rm(place, { recursive: true });
+    }
+  },
+);

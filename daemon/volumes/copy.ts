@@ -82,14 +82,14 @@ export class VolumeCopy {
         await this.#once(source, signal);
         return;
       } catch (error) {
-        const final = error instanceof TooLarge || error instanceof Unavailable || error instanceof Refused;
+        const final = isFull(error) || [TooLarge, Unavailable, Refused].some((kind) => error instanceof kind);
         if (signal.aborted && !final) {
           this.version = undefined;
           this.#fail({ state: 'waiting', reason: 'the tunnel was cut; it is brought anew when it is back' });
           return;
         }
         if (final || attempt === tries) {
-          this.#fail(outcomeOf(error, this.#options.maxBytes));
+          this.#fail(isFull(error) ? await this.#noRoom() : outcomeOf(error, this.#options.maxBytes));
           return;
         }
         const pause = firstPause * 2 ** (attempt - 1) * (0.75 + Math.random() / 2);
@@ -107,6 +107,7 @@ export class VolumeCopy {
       throw new TooLarge();
     }
     this.#note({ state: 'downloading', bytes: size?.bytes, files: size?.files, received: 0, reason: undefined });
+    if (size !== undefined && size.bytes > (await folder.free())) throw new Full();
     const into = await folder.begin(planned.entry);
     let kept = false;
     try {
@@ -136,6 +137,20 @@ export class VolumeCopy {
     }
   }
 
+  /** Tried again with the next tunnel: room may have been made. */
+  async #noRoom(): Promise<State> {
+    this.version = undefined;
+    const { path } = this.#options.folder;
+    const free = describeBytes(await this.#options.folder.free().catch(() => 0));
+    const { bytes } = this.#state;
+    const needs = bytes === undefined ? '' : `, and it has ${describeBytes(bytes)}`;
+    const where = `there is no room for it in ${path}: ${free} are free${needs}`;
+    return {
+      state: 'failed',
+      reason: `${where}; make room there and connect anew, or bring less with --max-volume, --include and --exclude`,
+    };
+  }
+
   /** What is here stays, and stays ready, when a newer content could not be had. */
   #fail(outcome: State): void {
     if (this.#state.updated === undefined && this.state !== 'ready') this.#become({ ...this.#sizes(), ...outcome });
@@ -156,6 +171,13 @@ export class VolumeCopy {
     this.#state = state;
     this.#options.onChange();
   }
+}
+
+/** Known before anything is written. */
+class Full extends Error {}
+
+function isFull(error: unknown): boolean {
+  return error instanceof Full || ['ENOSPC', 'EDQUOT'].includes((error as NodeJS.ErrnoException).code ?? '');
 }
 
 function outcomeOf(error: unknown, maxBytes: number): State {

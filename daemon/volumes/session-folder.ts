@@ -4,7 +4,7 @@
  * Owns everything in its folder.
  */
 import { randomBytes } from 'node:crypto';
-import { lstat, mkdir, mkdtemp, readdir, readlink, rename, rm, symlink } from 'node:fs/promises';
+import { lstat, mkdir, mkdtemp, readdir, readlink, rename, rm, statfs, symlink } from 'node:fs/promises';
 import { basename, dirname, join, posix, relative } from 'node:path';
 
 export interface PlacedMount {
@@ -50,6 +50,12 @@ export class SessionFolder {
     await this.#mirror();
   }
 
+  /** Bytes that its user can still write there. */
+  async free(): Promise<number> {
+    const { bavail, bsize } = await statfs(this.path);
+    return bavail * bsize;
+  }
+
   /** An empty folder beside the contents; `become` makes it one, otherwise it is the caller's to remove. */
   async begin(entry: string): Promise<string> {
     return mkdtemp(join(this.#volumes, `..${entry}.`));
@@ -60,7 +66,14 @@ export class SessionFolder {
     const link = this.local(entry);
     const former = await readlink(link).catch(() => undefined);
     await switchLink(link, file === undefined ? basename(content) : join(basename(content), file));
-    if (this.#hasOthersInside(entry)) await this.#mirror();
+    try {
+      if (this.#hasOthersInside(entry)) await this.#mirror();
+    } catch (error) {
+      // The caller takes the content away.
+      if (former === undefined) await rm(link);
+      else await switchLink(link, former);
+      throw error;
+    }
     if (former !== undefined && former.split('/')[0] !== basename(content))
       await rm(join(this.#volumes, former.split('/')[0]!), { recursive: true, force: true });
   }
@@ -72,6 +85,19 @@ export class SessionFolder {
   /** Links into `volumes`; where a mount has others inside, a folder of links to what is in it. */
   async #mirror(): Promise<void> {
     const next = await mkdtemp(join(this.path, '..root.'));
+    try {
+      await this.#fill(next);
+    } catch (error) {
+      await rm(next, { recursive: true, force: true });
+      throw error;
+    }
+    const root = join(this.path, 'root');
+    const former = await readlink(root).catch(() => undefined);
+    await switchLink(root, basename(next));
+    if (former !== undefined) await rm(join(this.path, basename(former)), { recursive: true, force: true });
+  }
+
+  async #fill(next: string): Promise<void> {
     for (const mount of this.#mounts) {
       if (inside(mount, this.#mounts).length === 0) await this.#link(next, mount.mountPath, this.local(mount.entry));
     }
@@ -80,10 +106,6 @@ export class SessionFolder {
     for (const { entry, mountPath } of outer.sort((a, b) => b.mountPath.length - a.mountPath.length)) {
       await this.#merge(next, mountPath, this.local(entry));
     }
-    const root = join(this.path, 'root');
-    const former = await readlink(root).catch(() => undefined);
-    await switchLink(root, basename(next));
-    if (former !== undefined) await rm(join(this.path, basename(former)), { recursive: true, force: true });
   }
 
   async #merge(root: string, mountPath: string, content: string): Promise<void> {
