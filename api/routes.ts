@@ -14,6 +14,8 @@ import {
   EventLine,
   HoldLine,
   InspectRequest,
+  KnownNames,
+  KnownRequest,
   KeeperRequest,
   KeeperStatus,
   LogLine,
@@ -112,6 +114,14 @@ export const routes = {
       "The variables for a program on the machine; holds secrets. `inPlace`: it has the pod's files at their real paths and a hosts file with all names, but for the volumes mounted at `kept` (one path a line), where the machine's own stays",
     query: z.object({ inPlace: z.optional(flag), kept: z.optional(z.string()) }),
     answer: Environment,
+  },
+  known: {
+    method: 'POST',
+    path: '/v1/connections/{name}/known',
+    kind: 'one',
+    summary: 'Volumes of the container and Services of its and the given namespaces: what an environment file may name',
+    body: KnownRequest,
+    answer: KnownNames,
   },
   inspect: {
     method: 'POST',

@@ -215,9 +215,16 @@ export const DaemonStatus = z.object({
 });
 export type DaemonStatus = z.infer<typeof DaemonStatus>;
 
-/** One line of the NDJSON answer of connect, disconnect and restore: any number of `step` and `warning`, then `result` or `error`. */
+/** One line of the NDJSON answer of connect, disconnect and restore: any number of `step`, `volume` and `warning`, then `result` or `error`. */
 export const Progress = z.discriminatedUnion('type', [
   z.object({ type: z.literal('step'), step: text, message: text, seconds: z.number() }),
+  /** How far a volume is that is waited for, whenever that has changed. */
+  z.object({
+    type: z.literal('volume'),
+    /** Its path in the container; of a part VOLUME/PATH. */
+    name: text,
+    ...z.pick(MountedVolume, { state: true, bytes: true, received: true, files: true, reason: true }).shape,
+  }),
   z.object({ type: z.literal('warning'), code: text, message: text }),
   z.object({ type: z.literal('result'), connection: optional(Connection), restored: optional(z.array(text)) }),
   z.object({ type: z.literal('error'), error: ErrorAnswer }),
@@ -316,6 +323,24 @@ export const Environment = z.object({
   notes: z.array(text),
 });
 export type Environment = z.infer<typeof Environment>;
+
+export const KnownRequest = z.object({ namespaces: z.array(text) });
+
+/** What the environment file of a connection may name. */
+export const KnownNames = z.object({
+  connection: text,
+  /** The workload's own. */
+  namespace: text,
+  /** Names of the container's volumes. Absent: not known. */
+  volumes: optional(z.array(text)),
+  services: z.array(z.object({ namespace: text, name: text })),
+  /** Whose Services are all in `services`: the own, and of those that were asked for the ones that could be looked into. */
+  namespaces: z.array(text),
+  /** Asked for, and not in the cluster. */
+  absent: z.array(text),
+  unchecked: z.array(z.object({ namespace: text, why: text })),
+});
+export type KnownNames = z.infer<typeof KnownNames>;
 
 /** As the API server sees the bearer of a service account's token, or why it could not be asked. */
 export const SeenIdentity = z.union([

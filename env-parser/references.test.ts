@@ -4,7 +4,7 @@ import { convertEnvironmentFile } from './convert.ts';
 import type { Dialect, EnvironmentFile, Problem } from './environment-file.ts';
 import { formatProblem } from './format-problem.ts';
 import { parseEnvironmentFile } from './parse.ts';
-import { checkReferences, matchVolumes, type Known } from './references.ts';
+import { checkReferences, matchVolumes, namespacesOf, perhapsNamespaces, type Known } from './references.ts';
 import { resolveEntries } from './resolve.ts';
 
 const known: Known = {
@@ -55,6 +55,22 @@ void test('namespace and name in the order of the other dialect, or the namespac
   ]);
   assert.deepEqual(check('A=${services.invoices}'), [
     ["There is no Service invoices in the workload's namespace", 'billing.invoices'],
+  ]);
+});
+
+void test('a namespace that is not there: said, or taken for a Service in the order of the other dialect', () => {
+  const absent = { ...known, namespaces: ['shop'], absent: ['elsewhere', 'invoices'] };
+  const file = read(
+    'A=${services.elsewhere.x}\nB=${services.elsewhere.catalog}\nC=${services.invoices.billing}\nD=${services.elsewhere.x?}',
+  );
+  assert.deepEqual(
+    [namespacesOf(file), perhapsNamespaces(file, ['invoices'])],
+    [['elsewhere', 'invoices'], ['billing']],
+  );
+  assert.deepEqual(said(checkReferences(file, absent)), [
+    ['There is no namespace elsewhere'],
+    ['There is no namespace elsewhere', 'catalog'],
+    ['There is no Service billing in the namespace invoices', 'billing.invoices'],
   ]);
 });
 

@@ -4,12 +4,14 @@ import type { EnvironmentFile, Problem, ServiceToken, Token, VolumeToken } from 
 
 export interface Known {
   /** Names of the container's volumes. Absent: not known, so none is judged. */
-  volumes?: readonly string[];
+  volumes?: readonly string[] | undefined;
   services: ReadonlyArray<{ namespace: string; name: string }>;
   /** The workload's own. */
   namespace: string;
   /** Namespaces whose Services are all in `services`; Services of others are not judged. */
   namespaces: readonly string[];
+  /** Namespaces that are known not to be there. */
+  absent?: readonly string[];
 }
 
 /** Every token that names what is not there and is not marked optional, with the names that are near. */
@@ -22,6 +24,21 @@ export function checkReferences(file: EnvironmentFile, known: Known): Problem[] 
 
 export function tokensOf({ entries }: Pick<EnvironmentFile, 'entries'>): Token[] {
   return entries.flatMap(({ parts }) => parts.filter((part) => typeof part !== 'string'));
+}
+
+/** Namespaces whose Services the file names. */
+export function namespacesOf(file: EnvironmentFile): string[] {
+  return [...new Set(tokensOf(file).flatMap((token) => (token.kind === 'service' ? (token.namespace ?? []) : [])))];
+}
+
+/** What may be meant as namespaces where the named ones are `absent`: names in the order of the other dialect. */
+export function perhapsNamespaces(file: EnvironmentFile, absent: readonly string[]): string[] {
+  const found = tokensOf(file).flatMap((token) =>
+    token.kind === 'service' && token.namespace !== undefined && absent.includes(token.namespace)
+      ? [token.service]
+      : [],
+  );
+  return [...new Set(found)];
 }
 
 /** The message for a token that stands for nothing here; also for who finds out only later. */
@@ -59,7 +76,8 @@ function missingService(token: ServiceToken, file: EnvironmentFile, known: Known
   if (has(namespace, token.service)) return undefined;
   // The two dialects have the two names in opposite order, so the other order is what is meant most likely.
   const swapped = token.namespace !== undefined && has(token.service, token.namespace);
-  if (!swapped && !known.namespaces.includes(namespace)) return undefined;
+  const absent = known.absent?.includes(namespace) === true;
+  if (!swapped && !absent && !known.namespaces.includes(namespace)) return undefined;
   const write = (service: { namespace: string; name: string }): string => {
     if (service.namespace === known.namespace) return service.name;
     return file.dialect === 'azds' ? `${service.namespace}.${service.name}` : `${service.name}.${service.namespace}`;
@@ -71,6 +89,10 @@ function missingService(token: ServiceToken, file: EnvironmentFile, known: Known
       expected: `${order} in this dialect`,
       nearest: [write({ namespace: token.service, name: token.namespace! })],
     };
+  }
+  if (absent) {
+    const near = known.services.filter((service) => service.name === token.service).map(write);
+    return { message: `There is no namespace ${namespace}`, nearest: near.slice(0, 3) };
   }
   const there = known.services.filter((service) => service.namespace === namespace);
   const byName = new Map(there.map((service) => [service.name, write(service)]));

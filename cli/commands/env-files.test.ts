@@ -81,18 +81,42 @@ ${path(yamlName)}: 1 problem; volumes and Services were not checked
 void test('validate: what the connected workload does not have', async () => {
   await home.startFake();
   assert.equal((await run('connect', 'deploy/api', '-n', 'shop', '-p', '8080:80')).status, 0);
-  await write('one.env', 'A=${services.catalog}\nB=${services.catalog?}\nC=${services.other.x}\n');
+  await write(
+    'one.env',
+    [
+      'A=${services.catalog}',
+      'B=${services.catalog?}',
+      'C=${services.billing.x}',
+      'D=${services.billing.invoices}',
+      'E=${services.absent.x}',
+      'F=${services.absent.x?}',
+      'G=${services.barred.x}',
+      'my.H=${services.absent.billing}',
+    ].join('\n'),
+  );
   const { status, out } = await bowline('validate', 'one.env', '--json');
   assert.equal(status, 5);
   const { checkedAgainst, files } = JSON.parse(out) as {
     checkedAgainst: string;
-    files: Array<{ problems: unknown[]; missing: Array<{ line: number; column: number; message: string }> }>;
+    files: Array<Record<'problems' | 'missing' | 'warnings', Array<{ line: number; column: number; message: string }>>>;
   };
   assert.equal(checkedAgainst, 'shop/api');
   assert.deepEqual(files[0]!.problems, []);
   assert.deepEqual(
     files[0]!.missing.map(({ line, column, message }) => [line, column, message]),
-    [[1, 3, "There is no Service catalog in the workload's namespace"]],
+    [
+      [1, 3, "There is no Service catalog in the workload's namespace"],
+      [3, 3, 'There is no Service x in the namespace billing'],
+      [5, 3, 'There is no namespace absent'],
+      [8, 6, 'There is no namespace absent'],
+    ],
+  );
+  assert.deepEqual(
+    files[0]!.warnings.map(({ line, column, message }) => `${line}:${column} ${message}`),
+    [
+      '8:1 A shell cannot hold the name my.H: programs get it from `bowline connect ... -- COMMAND` only',
+      '7:3 This could not be checked: You may not list services in barred',
+    ],
   );
   assert.equal((await bowline('validate', 'one.env', '--offline')).status, 0);
   const unknown = await bowline('validate', 'one.env', '--connection', 'nowhere');

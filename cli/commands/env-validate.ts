@@ -1,12 +1,14 @@
 /** `bowline env validate`: everything that is wrong in the environment file, at once, each with its place. */
 import { Command } from 'commander';
 import { exitStatus } from '../../api/errors.ts';
-import type { Problem } from '../../env-parser/environment-file.ts';
+import type { EnvironmentFile, Problem } from '../../env-parser/environment-file.ts';
 import { formatProblem } from '../../env-parser/format-problem.ts';
 import { checkReferences, tokensOf } from '../../env-parser/references.ts';
+import { namesForNoShell } from '../../env-parser/shell-names.ts';
+import type { KnownNames } from '../../api/schema.ts';
 import { findDaemon } from '../daemon-process.ts';
 import { findEnvironmentFiles } from '../environment/found-files.ts';
-import { knownNames, type ConnectionNames } from '../environment/known-names.ts';
+import { knownNames, notChecked } from '../environment/known-names.ts';
 import { onOut, outJson, type Io } from '../io.ts';
 
 interface ValidateOptions {
@@ -19,7 +21,7 @@ export function envValidateCommand(io: Io): Command {
     .summary('what is wrong in an environment file')
     .description(
       'Reads an environment file and shows all problems with their places. While a workload is connected, also whether\n' +
-        'the volumes and Services that it names are there. Changes nothing.',
+        'the volumes and Services that it names are there, as a connect checks it. Changes nothing.',
     )
     .argument('[FILE]', 'azds-local.env or a YAML file (default: those of the two names in this folder)')
     .option('--offline', 'do not ask a connection about volumes and Services')
@@ -31,7 +33,8 @@ export function envValidateCommand(io: Io): Command {
 
 async function validate(io: Io, named: string | undefined, options: ValidateOptions): Promise<void> {
   const found = await findEnvironmentFiles(process.cwd(), named);
-  const known = options.offline === true ? undefined : await askConnection(io, options.connection);
+  const asked = found.map(({ file }) => file);
+  const known = options.offline === true ? undefined : await askConnection(io, options.connection, asked);
   const files = found.map(({ file, problems }) => ({
     file: file.path,
     dialect: file.dialect,
@@ -39,7 +42,7 @@ async function validate(io: Io, named: string | undefined, options: ValidateOpti
     tokens: tokensOf(file).length,
     problems,
     missing: known === undefined ? [] : checkReferences(file, known),
-    warnings: file.warnings,
+    warnings: [...file.warnings, ...namesForNoShell(file), ...(known === undefined ? [] : notChecked(file, known))],
   }));
   if (files.some(({ missing }) => missing.length > 0)) io.status = exitStatus.cluster;
   if (files.some(({ problems }) => problems.length > 0)) io.status = exitStatus.usage;
@@ -57,14 +60,18 @@ async function validate(io: Io, named: string | undefined, options: ValidateOpti
 }
 
 /** Without a connection there is nothing to check against; a named one must be there. */
-async function askConnection(io: Io, name: string | undefined): Promise<ConnectionNames | undefined> {
+async function askConnection(
+  io: Io,
+  name: string | undefined,
+  files: EnvironmentFile[],
+): Promise<KnownNames | undefined> {
   const client = await findDaemon(io);
   if (client === undefined && name === undefined) return undefined;
   if (name === undefined) {
     const { connections } = await client!.call('listConnections', {});
     if (connections.every(({ state }) => state === 'failed' || state === 'disconnected')) return undefined;
   }
-  return knownNames(client, name);
+  return knownNames(client, name, files);
 }
 
 function show(io: Io, colour: 'red' | 'yellow', word: string, problems: Problem[]): void {

@@ -1,33 +1,32 @@
-/** What a live connection knows of volumes and Services, for the check of an environment file. */
+/** What a live connection knows of volumes and Services, for the check of environment files as a connect would do it. */
 import type { Client } from '../../api/client.ts';
-import { BowlineError } from '../../api/errors.ts';
-import type { Connection } from '../../api/schema.ts';
-import type { Known } from '../../env-parser/references.ts';
+import type { KnownNames } from '../../api/schema.ts';
+import type { EnvironmentFile, Problem } from '../../env-parser/environment-file.ts';
+import { namespacesOf, perhapsNamespaces, tokensOf } from '../../env-parser/references.ts';
 import { chooseConnection } from '../choose-connection.ts';
 
-export interface ConnectionNames extends Known {
-  connection: string;
-}
-
 /** Throws CONNECTION_NOT_FOUND, or BAD_ARGUMENT where there are several and none is named. */
-export async function knownNames(client: Client | undefined, wanted: string | undefined): Promise<ConnectionNames> {
+export async function knownNames(
+  client: Client | undefined,
+  wanted: string | undefined,
+  files: readonly EnvironmentFile[],
+): Promise<KnownNames> {
   const { name } = await chooseConnection(client, wanted);
-  const { connections = [] } = (await client?.call('status', {})) ?? {};
-  const connection = connections.find((each) => each.name === name || each.name.endsWith(`/${name}`));
-  if (connection !== undefined) return { connection: connection.name, ...namesOf(connection) };
-  throw new BowlineError('CONNECTION_NOT_FOUND', `There is no connection "${name}".`, {
-    hint: '`bowline list` shows what there is.',
-  });
+  const ask = (namespaces: string[]): Promise<KnownNames> =>
+    client!.call('known', { params: { name }, body: { namespaces: [...new Set(namespaces)] } });
+  const known = await ask(files.flatMap(namespacesOf));
+  const perhaps = files.flatMap((file) => perhapsNamespaces(file, known.absent));
+  if (perhaps.length === 0) return known;
+  const { services } = await ask(perhaps);
+  return { ...known, services: [...known.services, ...services] };
 }
 
-/** Of other namespaces a connection has only the Services that its own file names, so those are not judged. */
-function namesOf({ namespace, services, files }: Connection): Known {
-  return {
-    ...(files && { volumes: files.mounts.map(({ volume }) => volume) }),
-    services: services
-      .filter(({ external }) => external !== true)
-      .map((each) => ({ namespace: each.namespace, name: each.service })),
-    namespace,
-    namespaces: [namespace],
-  };
+/** A warning for each token whose namespace the user may not look into. */
+export function notChecked(file: EnvironmentFile, { unchecked }: KnownNames): Problem[] {
+  return tokensOf(file).flatMap((token) => {
+    const found =
+      token.kind === 'service' ? unchecked.find(({ namespace }) => namespace === token.namespace) : undefined;
+    const why = found?.why.replace(/\.$/, '');
+    return why === undefined ? [] : [file.source.problem(token.position, `This could not be checked: ${why}`)];
+  });
 }

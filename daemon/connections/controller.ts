@@ -4,7 +4,7 @@
  */
 import type { AgentStatus } from '../../agent-image/contract.ts';
 import { BowlineError } from '../../api/errors.ts';
-import type { Connection, ConnectionState, Environment, PodInspection, Warning } from '../../api/schema.ts';
+import type { Connection, ConnectionState, Environment, KnownNames, PodInspection, Warning } from '../../api/schema.ts';
 import type { OpenInboundOptions } from '../../tunnel/inbound.ts';
 import type { Cluster } from '../cluster/cluster.ts';
 import type { EnvironmentUse } from '../environment/environment.ts';
@@ -176,6 +176,10 @@ export class ConnectionController implements Supervised {
 
   environment(use: EnvironmentUse, signal: AbortSignal): Promise<Environment> {
     return this.container.read(use, signal);
+  }
+
+  known(namespaces: readonly string[], signal: AbortSignal): Promise<KnownNames> {
+    return this.container.known(namespaces, signal);
   }
 
   inspect(key: string, signal: AbortSignal): Promise<PodInspection> {

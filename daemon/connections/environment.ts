@@ -2,12 +2,14 @@
 import type { V1Container } from '@kubernetes/client-node';
 import type { AgentCalls } from '../../agent-image/contract.ts';
 import { BowlineError } from '../../api/errors.ts';
-import type { Environment, PodInspection } from '../../api/schema.ts';
+import type { Environment, KnownNames, PodInspection } from '../../api/schema.ts';
 import type { EnvironmentFile } from '../../env-parser/environment-file.ts';
+import { namespacesOf } from '../../env-parser/references.ts';
 import { containerVariables, type ContainerInput } from '../environment/container.ts';
 import { environmentOf, type EnvironmentUse } from '../environment/environment.ts';
-import { namespacesOf, resolveEnvironmentFile } from '../environment/environment-file.ts';
+import { resolveEnvironmentFile } from '../environment/environment-file.ts';
 import { imageVariables } from '../environment/image.ts';
+import { knownServices } from '../environment/known-services.ts';
 import type { ProcessFacts } from '../environment/process.ts';
 import { inspectPod } from '../fidelity/inspect-pod.ts';
 import { originalOf, processFacts, workloadOf } from './facts.ts';
@@ -59,6 +61,26 @@ export class ConnectionEnvironment {
       file: resolveEnvironmentFile(file, { services, namespace, files, placed, inPlace, kept }),
       timeZone: Intl.DateTimeFormat().resolvedOptions().timeZone,
     });
+  }
+
+  /** As a connect checks it: volumes of an original, Services of the namespaces. */
+  async known(namespaces: readonly string[], signal: AbortSignal): Promise<KnownNames> {
+    const { cluster, name, session } = this.tie;
+    const { namespace, target } = session;
+    const [found, original] = await Promise.all([
+      knownServices(cluster, [namespace, ...namespaces], { signal }),
+      this.containerInput(undefined, signal).original(),
+    ]);
+    const mounts = original?.container.volumeMounts?.map((mount) => mount.name);
+    const copied = this.options.files.snapshot()?.mounts.map(({ volume }) => volume);
+    const volumes = target === undefined ? [] : (mounts ?? copied);
+    return {
+      connection: name,
+      namespace,
+      ...(volumes && { volumes: [...new Set(volumes)] }),
+      ...found,
+      unchecked: found.unchecked.map(({ error, ...place }) => ({ ...place, why: error.message })),
+    };
   }
 
   /** The pod's side of a comparison with this machine: everything is asked anew. */

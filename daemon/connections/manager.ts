@@ -5,6 +5,7 @@ import type {
   Environment,
   KeeperRequest,
   KeeperStatus,
+  KnownNames,
   Plan,
   PodInspection,
   Progress,
@@ -14,7 +15,7 @@ import type {
 } from '../../api/schema.ts';
 import type { EnvironmentUse } from '../environment/environment.ts';
 
-export type OnProgress = (progress: Extract<Progress, { type: 'step' | 'warning' }>) => void;
+export type OnProgress = (progress: Extract<Progress, { type: 'step' | 'volume' | 'warning' }>) => void;
 
 export interface ConnectionManager extends AsyncDisposable {
   /** All connections as they are now. */
@@ -27,6 +28,8 @@ export interface ConnectionManager extends AsyncDisposable {
   /** Drains, releases, and resolves when cluster and machine are as before. */
   disconnect(name: string, onProgress: OnProgress, signal: AbortSignal): Promise<Connection>;
   environment(name: string, use: EnvironmentUse, signal: AbortSignal): Promise<Environment>;
+  /** What an environment file may name, with the Services of these namespaces too. */
+  known(name: string, namespaces: readonly string[], signal: AbortSignal): Promise<KnownNames>;
   /** The pod's side of a comparison with this machine. */
   inspect(name: string, key: string, signal: AbortSignal): Promise<PodInspection>;
   /** Everybody's redirects, as the cluster says. */

@@ -9,14 +9,11 @@ import type { ConnectRequest } from '../../api/schema.ts';
 import { productVersion } from '../../api/version.ts';
 import type { CallOptions, Cluster } from '../cluster/cluster.ts';
 import { leases, namespaces, services } from '../cluster/resources.ts';
-import {
-  checkEnvironmentFile,
-  fileWarnings,
-  namespacesOf,
-  readEnvironmentFile,
-} from '../environment/environment-file.ts';
+import { checkEnvironmentFile, fileWarnings, readEnvironmentFile } from '../environment/environment-file.ts';
 import type { EnvironmentFile } from '../../env-parser/environment-file.ts';
+import { namespacesOf, perhapsNamespaces } from '../../env-parser/references.ts';
 import { hostNameOf } from '../environment/host-name.ts';
+import { knownServices } from '../environment/known-services.ts';
 import type { ProcessFacts } from '../environment/process.ts';
 import { originalOf, processFacts } from './facts.ts';
 import { cloneWithAgent, gatewayPod, type AgentPodOptions } from '../redirect/agent-pod.ts';
@@ -258,13 +255,16 @@ async function checkFile(
   file: EnvironmentFile,
   { namespace, volumes, call }: { namespace: string; volumes: string[]; call: CallOptions },
 ): Promise<void> {
-  const all = [...new Set([namespace, ...namespacesOf(file)])];
-  const found = await Promise.all(all.map((each) => cluster.list(services, { ...call, namespace: each })));
-  const known = found.flat().map(({ metadata }) => ({
-    namespace: metadata?.namespace ?? '',
-    name: metadata?.name ?? '',
-  }));
-  checkEnvironmentFile(file, { namespace, namespaces: all, volumes: [...new Set(volumes)], services: known });
+  const named = await knownServices(cluster, [namespace, ...namespacesOf(file)], call);
+  const [unchecked] = named.unchecked;
+  if (unchecked !== undefined) throw unchecked.error;
+  const more = await knownServices(cluster, perhapsNamespaces(file, named.absent), call);
+  checkEnvironmentFile(file, {
+    ...named,
+    namespace,
+    volumes: [...new Set(volumes)],
+    services: [...named.services, ...more.services],
+  });
 }
 
 async function checkNamespace(cluster: Cluster, namespace: string, call: CallOptions): Promise<void> {

@@ -228,6 +228,7 @@ export async function startConnections(options: ConnectionsOptions, signal: Abor
     // Not cancellable on purpose: a release half done helps nobody. The caller may go; it goes on.
     disconnect: async (name, onProgress) => find(name).disconnect(onProgress),
     environment: async (name, use, abort) => find(name).environment(use, abort),
+    known: async (name, spaces, abort) => find(name).known(spaces, abort),
     inspect: async (name, key, abort) => find(name).inspect(key, abort),
     async redirects(request, abort) {
       const { cluster, release } = await useCluster(request, abort);

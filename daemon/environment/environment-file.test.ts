@@ -8,7 +8,6 @@ import {
   checkEnvironmentFile,
   externalsOf,
   fileWarnings,
-  namespacesOf,
   ownServicesOf,
   placementsOf,
   readEnvironmentFile,
@@ -82,7 +81,6 @@ void suite('what a file asks for', () => {
       'F=${volumes.token-*|~/token}',
       'G=${volumes.token-*|~token}',
     );
-    assert.deepEqual(namespacesOf(file), ['mynamespace']);
     assert.deepEqual(ownServicesOf(file, 'shop'), ['myapp1']);
     assert.deepEqual(
       placementsOf(file).map(({ to }) => to),

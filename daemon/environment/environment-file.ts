@@ -62,11 +62,6 @@ export function ownServicesOf(file: EnvironmentFile, own: string): string[] {
   );
 }
 
-/** Namespaces whose Services the file names. */
-export function namespacesOf(file: EnvironmentFile): string[] {
-  return [...new Set(tokensOf(file).flatMap((token) => (token.kind === 'service' ? (token.namespace ?? []) : [])))];
-}
-
 /** Hosts that shall be reached through the cluster, each once. */
 export function externalsOf(file: EnvironmentFile): Array<{ host: string; ports: number[] }> {
   const ports = new Map<string, Set<number>>();

@@ -62,6 +62,10 @@ export function createHandlers(parts: HandlerParts): Handlers {
         signal,
       );
     },
+    async known({ params, body }, signal) {
+      await takenUp;
+      return manager.known(params.name, body.namespaces, signal);
+    },
     async inspect({ params, body }, signal) {
       await takenUp;
       return manager.inspect(params.name, body.key, signal);

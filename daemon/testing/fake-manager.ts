@@ -92,6 +92,21 @@ export function startFakeManager(store: JsonFolder<FakeSession>, variables: Reco
       const origins = Object.fromEntries(Object.keys(variables).map((name) => [name, 'container' as const]));
       return { variables, origins, rewritten: {}, notCarried: {}, source: 'process', warnings, notes };
     },
+    async known(name, namespaces) {
+      const { connection } = find(name);
+      const [barred, absent] = ['barred', 'absent'].map((each) => namespaces.filter((one) => one === each));
+      const unchecked = barred!.map((namespace) => ({ namespace, why: `You may not list services in ${namespace}.` }));
+      const services = [{ namespace: 'billing', name: 'invoices' }];
+      const seen = [connection.namespace, ...namespaces].filter((each) => each !== 'barred' && each !== 'absent');
+      return {
+        connection: connection.name,
+        namespace: connection.namespace,
+        services: services.filter(({ namespace }) => seen.includes(namespace)),
+        namespaces: seen,
+        absent: absent!,
+        unchecked,
+      };
+    },
     async inspect(name) {
       const { target } = find(name).connection;
       const variables = { source: 'none' as const, digests: {}, notes: [] };
