@@ -1,11 +1,12 @@
 /**
  * Shows the steps of long work on standard error while someone watches: a spinner on the step that runs, a tick and its
- * seconds when the next begins. In a pipe only the ticks, and those only with --progress; warnings always. With --json the
- * lines of the daemon go out as they are.
+ * seconds when the next begins, and how much of the volumes has come. In a pipe only the ticks and a line for each volume,
+ * and those only with --progress; warnings always. With --json the lines of the daemon go out as they are.
  */
 import { Option } from 'commander';
 import { onErr, type Io } from './io.ts';
 import { environmentFileWarning, type Progress } from '../api/schema.ts';
+import { describeVolume, describeVolumes, type VolumeLine } from './volumes-text.ts';
 
 export interface ProgressView {
   line: (line: Progress) => void;
@@ -27,16 +28,20 @@ const closing = new Set(['done', 'released']);
 
 export function createProgressView(io: Io, jsonTo: (text: string) => void = io.out): ProgressView {
   let step: { name: string; message: string; seconds: number; began: number } | undefined;
+  /** Those that this step waits for, by name. */
+  const volumes = new Map<string, VolumeLine>();
   let timer: NodeJS.Timeout | undefined;
   let frame = 0;
 
+  const described = (message: string): string =>
+    volumes.size === 0 ? message : `${message}: ${describeVolumes([...volumes.values()])}`;
   const clear = (): void => {
     if (io.watched && !io.json) io.err('\r\u001b[K');
   };
   const draw = (): void => {
     if (!step || !io.watched || io.json) return;
     const seconds = ((performance.now() - step.began) / 1000).toFixed(1);
-    const text = `${frames[frame % frames.length]} ${step.message} ${seconds} s`;
+    const text = `${frames[frame % frames.length]} ${described(step.message)} ${seconds} s`;
     // A line that wraps cannot be taken back.
     io.err(`\r\u001b[K${text.slice(0, (process.stderr.columns || 80) - 1)}`);
   };
@@ -46,9 +51,10 @@ export function createProgressView(io: Io, jsonTo: (text: string) => void = io.o
     clear();
     if (io.steps && !io.json) {
       const sign = mark === 'done' ? onErr('green', '✓') : onErr('red', '✗');
-      io.err(`${sign} ${step.message} ${onErr('dim', `${Math.max(took, 0).toFixed(1)} s`)}\n`);
+      io.err(`${sign} ${described(step.message)} ${onErr('dim', `${Math.max(took, 0).toFixed(1)} s`)}\n`);
     }
     step = undefined;
+    volumes.clear();
     clearInterval(timer);
   };
 
@@ -71,6 +77,12 @@ export function createProgressView(io: Io, jsonTo: (text: string) => void = io.o
             draw();
           }, 100).unref();
         }
+      } else if (line.type === 'volume') {
+        const before = volumes.get(line.name)?.state;
+        volumes.set(line.name, line);
+        if (io.watched) draw();
+        else if (io.steps && line.state !== before && line.state !== 'waiting' && line.state !== 'downloading')
+          io.err(`  ${describeVolume(line)}\n`);
       } else if (line.type === 'warning' && line.code !== environmentFileWarning) {
         clear();
         io.err(`${onErr('yellow', 'warning:')} ${line.message}\n`);

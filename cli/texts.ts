@@ -9,6 +9,7 @@ import {
 } from '../api/schema.ts';
 import { onOut } from './io.ts';
 import { table } from './table.ts';
+import { mebibytes } from './volumes-text.ts';
 
 export const noConnection = 'There is no connection.';
 
@@ -108,22 +109,25 @@ function describeConnection(connection: Connection): string {
 
 /** Where the files are, and each mount that is not there or not whole. */
 function volumeRows({ files }: Connection): string[][] {
-  if (files === undefined || files.mounts.length === 0) return [];
-  const { folder, backing, mounts } = files;
+  if (files === undefined) return [];
+  const { folder, backing, mounts, parts = [] } = files;
+  const all = [
+    ...mounts.map((mount) => ({ ...mount, name: mount.mountPath })),
+    ...parts.map((part) => ({ ...part, name: `${part.volume}/${part.path}` })),
+  ];
+  if (all.length === 0) return [];
   const ready = mounts.filter(({ state }) => state === 'ready').length;
   const where = backing === 'memory' ? 'in memory' : 'on disk';
-  const rest = mounts.filter(({ state, reason }) => state !== 'ready' || reason !== undefined);
+  const rest = all.filter(({ state, reason }) => state !== 'ready' || reason !== undefined);
   return [
     ['files', `${ready} of ${mounts.length} volumes at ${folder}/root (${where})`],
-    ...rest.map(({ mountPath, state, received, bytes, reason }) => {
+    ...rest.map(({ name, state, received, bytes, reason }) => {
       const size = bytes === undefined || state === 'ready' ? '' : `, ${mebibytes(bytes)}`;
       const come = state === 'downloading' ? `, ${mebibytes(received ?? 0)} of ${mebibytes(bytes ?? 0)}` : size;
-      return ['', `${mountPath}: ${state}${come}${reason === undefined ? '' : `: ${reason}`}`];
+      return ['', `${name}: ${state}${come}${reason === undefined ? '' : `: ${reason}`}`];
     }),
   ];
 }
-
-const mebibytes = (bytes: number): string => `${(bytes / 1024 / 1024).toFixed(1)} MiB`;
 
 function serviceRows(service: NamedService): string[][] {
   const ports = service.ports.filter(({ problem }) => problem === undefined);

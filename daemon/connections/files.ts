@@ -1,5 +1,5 @@
 /** The container's files, as one connection wants them: waited for within its bounds, and placed where its environment file says. */
-import type { Connection } from '../../api/schema.ts';
+import type { Connection, Progress } from '../../api/schema.ts';
 import type { EnvironmentFile } from '../../env-parser/environment-file.ts';
 import type { Placement } from '../environment/environment-file.ts';
 import { namedVolumes, namesVolumes, placeVolumes } from '../environment/placements.ts';
@@ -70,11 +70,13 @@ export class WantedFiles {
     const { timeoutSeconds } = tie.session.request;
     const enough = AbortSignal.timeout(timeoutSeconds * 1000);
     const limit = AbortSignal.any([signal, enough]);
-    await files.settled(limit, from).catch(() => undefined);
+    const onChange = onProgress && reporter(files, onProgress);
+    await files.settled(limit, { from, ...(onChange && { onChange }) }).catch(() => undefined);
     if (from === undefined && !limit.aborted) await this.placed(limit).catch(() => undefined);
     signal.throwIfAborted();
     const unplaced = tie.session.warnings.find(({ code }) => code === 'VOLUME_NOT_PLACED');
     if (unplaced !== undefined) onProgress?.({ type: 'warning', ...unplaced });
+    if (onProgress) warnOfMissing(files, onProgress);
     const late = (files.snapshot()?.mounts ?? []).filter(({ state }) => state === 'waiting' || state === 'downloading');
     if (!enough.aborted || late.length === 0) return;
     tie.warn(
@@ -115,4 +117,43 @@ export class WantedFiles {
       onChange: () => this.tie.changed('files'),
     });
   }
+}
+
+type VolumeProgress = Extract<Progress, { type: 'volume' }>;
+
+function volumesOf(files: ConnectionFiles): VolumeProgress[] {
+  const { mounts = [], parts = [] } = files.snapshot() ?? {};
+  const named = [
+    ...mounts.map((mount) => ({ name: mount.mountPath, ...mount })),
+    ...parts.map((part) => ({ name: `${part.volume}/${part.path}`, ...part })),
+  ];
+  return named.map(({ name, state, bytes, received, files: count, reason }) => ({
+    type: 'volume',
+    name,
+    state,
+    bytes,
+    received,
+    files: count,
+    reason,
+  }));
+}
+
+/** Tells of each volume what has changed since it was last asked. */
+function reporter(files: ConnectionFiles, onProgress: OnProgress): () => void {
+  const told = new Map<string, string>();
+  return () => {
+    for (const volume of volumesOf(files)) {
+      const text = JSON.stringify(volume);
+      if (told.get(volume.name) === text) continue;
+      told.set(volume.name, text);
+      onProgress(volume);
+    }
+  };
+}
+
+/** To whoever starts a program that may want them. */
+function warnOfMissing(files: ConnectionFiles, onProgress: OnProgress): void {
+  const missing = volumesOf(files).filter(({ state }) => ['skipped', 'unavailable', 'failed'].includes(state));
+  for (const { name, state, reason } of missing)
+    onProgress({ type: 'warning', code: 'VOLUME_MISSING', message: `${name} is not here (${state}): ${reason}.` });
 }

@@ -89,16 +89,24 @@ export class ConnectionFiles {
     };
   }
 
-  /** Resolves when each mount has come or will not; with `from`, each that is read from there. Rejects with the signal's reason. */
-  async settled(signal: AbortSignal, from?: PlannedCopy['from']): Promise<void> {
+  /**
+   * Resolves when each mount has come or will not; with `from`, each that is read from there. `onChange` is called at once,
+   * after changes, and at the end. Rejects with the signal's reason.
+   */
+  async settled(
+    signal: AbortSignal,
+    { from, onChange }: { from?: PlannedCopy['from'] | undefined; onChange?: () => void } = {},
+  ): Promise<void> {
     const done = (): boolean =>
       this.#planned &&
       [...this.#copies.values()].every((copy) => copy.settled || (from !== undefined && copy.planned.from !== from));
     using _ = onAbort(signal, () => this.#wake());
     while (!done() && !this.#ending.signal.aborted) {
       signal.throwIfAborted();
+      onChange?.();
       await new Promise<void>((resolve) => this.#waiting.push(resolve));
     }
+    onChange?.();
   }
 
   /**

@@ -5,6 +5,7 @@
 import assert from 'node:assert/strict';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { after, afterEach, before, suite, test } from 'node:test';
+import type { FidelityReport } from '../../cli/fidelity/compare.ts';
 import { waitUntil } from '../cluster/wait.ts';
 import { ended, speaks, startDeveloper, type Developer } from './developer.ts';
 
@@ -56,6 +57,41 @@ void suite('private files', { timeout: 300_000 }, () => {
     ]);
     for (const path of ['/etc/reader', '/srv/reader', '/var/lib/reader', '/reader-work'])
       assert.ok(!existsSync(dev.machine.path(path)), path);
+  });
+
+  test('the host name is that of the pod, and so is the variable; what the pod may not write the command may not', async () => {
+    const { items } = await dev.namespace.get<{ items: Array<{ metadata: { name: string } }> }>(
+      'pods',
+      '-l',
+      'app=reader',
+    );
+    const [pod] = items.map(({ metadata }) => metadata.name);
+    assert.equal(
+      await inPlace(
+        'hostname; echo $HOSTNAME; getent hosts $HOSTNAME | tr -s " "; ! touch /reader-lent/x 2>/dev/null; cat /reader-lent/made',
+      ),
+      `${pod}\n${pod}\n127.0.1.1 ${pod}\nmade by init\n`,
+    );
+  });
+
+  test("a path at which the machine's own stays: the variable leads to the copy, and that is said", async () => {
+    const { exitCode, stdout, stderr } = await dev.bowline(
+      connect('--', 'sh', '-ec', 'cat "$TEMPORARY/made"; echo "$TEMPORARY"; test ! -e /tmp/made'),
+    );
+    assert.equal(exitCode, 0, stderr);
+    const [text, path = ''] = stdout.split('\n');
+    assert.equal(text, 'made by init');
+    assert.match(path, /\/volumes\/work$/);
+    assert.match(stderr, /The machine's own stays at \/tmp \(\/tmp is the machine's own\)/);
+    const report = await dev.bowline(['doctor', 'deploy/reader', '-n', dev.namespace.name, '--fidelity', '--json']);
+    const { rows } = JSON.parse(report.stdout) as FidelityReport;
+    const row = (name: string) => rows.find((each) => each.name === name);
+    assert.deepEqual(
+      [row('TEMPORARY')?.state, row('TEMPORARY')?.reason],
+      ['rewritten', 'the same file on this machine'],
+    );
+    assert.match(row('/tmp/made')?.reason ?? '', /^it lies below .*\/volumes\/work$/);
+    assert.equal(row('CONFIG')?.state, 'equal');
   });
 
   test("kubectl finds the cluster by itself, as the pod's service account", async () => {
@@ -209,10 +245,13 @@ function objects(image: string): object[] {
                 ports: [{ containerPort: 8080 }],
                 env: [
                   { name: 'CONFIG', value: '/etc/reader/app.yaml' },
+                  { name: 'TEMPORARY', value: '/tmp' },
                   { name: 'NS', valueFrom: { fieldRef: { fieldPath: 'metadata.namespace' } } },
                 ],
                 volumeMounts: [
                   work,
+                  mount('work', '/reader-lent', { readOnly: true }),
+                  mount('work', '/tmp'),
                   mount('config', '/etc/reader'),
                   mount('config', '/srv/reader/only.txt', { subPath: 'only.txt' }),
                   mount('secret', '/var/lib/reader', { readOnly: true }),

@@ -15,7 +15,7 @@ import { BowlineError, type ErrorCode } from '../../api/errors.ts';
 import { ConnectRequest, type Connection, type ConnectInput } from '../../api/schema.ts';
 import type { Cluster } from '../../daemon/cluster/cluster.ts';
 import { openCluster } from '../../daemon/cluster/open.ts';
-import type { ConnectionManager } from '../../daemon/connections/manager.ts';
+import type { ConnectionManager, OnProgress } from '../../daemon/connections/manager.ts';
 import { Session } from '../../daemon/connections/session.ts';
 import { startConnections } from '../../daemon/connections/start.ts';
 import { silentLog } from '../../daemon/log.ts';
@@ -56,6 +56,13 @@ export const testCluster = (): Promise<TestCluster> => useCluster(() => undefine
 export async function stateFolder(): Promise<AsyncDisposable & { path: string }> {
   const path = await mkdtemp(join(tmpdir(), 'bowline-state-'));
   return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }) };
+}
+
+/** Steps and warnings by their names. */
+function tell(onStep: (name: string) => void): OnProgress {
+  return (progress) => {
+    if (progress.type !== 'volume') onStep(progress.type === 'step' ? progress.step : progress.code);
+  };
 }
 
 export async function startDaemon(test: TestCluster, options: TestDaemonOptions = {}): Promise<TestDaemon> {
@@ -128,11 +135,10 @@ export async function startDaemon(test: TestCluster, options: TestDaemonOptions 
     connect: (request, signal = never, onStep = () => undefined) =>
       manager.connect(
         ConnectRequest.parse({ kubeconfig, context: options.context, names: 'env', drainSeconds: 5, ...request }),
-        (progress) => onStep(progress.type === 'step' ? progress.step : progress.code),
+        tell(onStep),
         signal,
       ),
-    disconnect: (name, onStep = () => undefined) =>
-      manager.disconnect(name, (progress) => onStep(progress.type === 'step' ? progress.step : progress.code), never),
+    disconnect: (name, onStep = () => undefined) => manager.disconnect(name, tell(onStep), never),
     crash: () => end(false),
     [Symbol.asyncDispose]: () => end(true),
   };
