@@ -23,6 +23,7 @@ import { keeperManifest } from '../redirect/keeper-manifest.ts';
 import { keeperStatus } from './keeper.ts';
 import { planRestore, restoreAll } from './restore.ts';
 import type { Session, SessionStore } from './session.ts';
+import { sharedPortWarnings } from './surroundings.ts';
 
 export interface ClusterChoice {
   kubeconfig?: string | undefined;
@@ -144,7 +145,10 @@ export async function startConnections(options: ConnectionsOptions, signal: Abor
     const { cluster, release } = await useCluster(request, abort);
     try {
       const settings = { signal: abort, defaultImage, identity, code, nameFor };
-      return { prepared: await prepare(cluster, request, settings), cluster, release, code };
+      const ready = await prepare(cluster, request, settings);
+      const others = [...controllers.values()].map((controller) => controller.snapshot());
+      const warnings = [...ready.session.warnings, ...sharedPortWarnings(ready.session.ports, others)];
+      return { prepared: { ...ready, session: { ...ready.session, warnings } }, cluster, release, code };
     } catch (error) {
       release();
       throw abort.aborted ? new BowlineError('CANCELLED', 'Cancelled; nothing was changed.') : BowlineError.from(error);

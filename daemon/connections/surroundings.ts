@@ -1,6 +1,6 @@
 /** What stands around a workload and behaves otherwise while it is redirected: said beforehand, changed never. */
 import type { V1Pod } from '@kubernetes/client-node';
-import type { Warning } from '../../api/schema.ts';
+import type { Connection, Warning } from '../../api/schema.ts';
 import type { CallOptions, Cluster } from '../cluster/cluster.ts';
 import { horizontalPodAutoscalers, pods } from '../cluster/resources.ts';
 import { sessionLabel } from '../redirect/objects.ts';
@@ -18,6 +18,18 @@ export function headlessWarnings(routes: Routes): Warning[] {
       message: `${headless.join(', ')} ${headless.length === 1 ? 'is' : 'are'} headless: callers come here when they look the name up again; open connections and cached addresses stay with the originals.`,
     },
   ];
+}
+
+/** Requests of two workloads at one program: it may be meant so, and is easily a slip. */
+export function sharedPortWarnings(ports: Connection['ports'], others: readonly Connection[]): Warning[] {
+  return ports.flatMap(({ local }) =>
+    others
+      .filter((other) => other.ports.some((port) => port.local === local))
+      .map(({ name }) => ({
+        code: 'LOCAL_PORT_SHARED',
+        message: `Port ${local} of this machine answers for ${name} too: one program gets the requests of both. --port LOCAL:REMOTE names another one.`,
+      })),
+  );
 }
 
 export async function surroundings(

@@ -241,6 +241,12 @@ void suite('the command', { timeout: 600_000 }, () => {
 
   test('env for a shell, a dotenv file and a program says the same', async () => {
     await dev.must(connect());
+    const second = ['connect', 'deploy/catalog', '-n', dev.namespace.name, '--port', '3001', '--dry-run'];
+    assert.match(
+      await dev.must(second),
+      new RegExp(`^warning: Port 3001 of this machine answers for ${dev.namespace.name}/stats-api too`, 'm'),
+      'a second one onto the same port',
+    );
     const wanted = JSON.parse(await dev.must(['env', '--format', 'json'])) as Record<string, string>;
     assert.equal(wanted['PGPASSWORD'], password);
     const script = `eval "$(${dev.machine.checkout}/bowline env --format sh 2>/dev/null)" && env -0`;
