@@ -2,7 +2,7 @@
  * Where the clone can mount the workload's claims: a ReadWriteOnce volume only on the node of an original
  * (https://kubernetes.io/docs/concepts/storage/persistent-volumes/#access-modes), a ReadWriteOncePod one nowhere.
  */
-import type { V1PodTemplateSpec } from '@kubernetes/client-node';
+import type { V1PersistentVolumeClaim, V1PodTemplateSpec } from '@kubernetes/client-node';
 import type { Warning } from '../../api/schema.ts';
 import type { CallOptions, Cluster } from '../cluster/cluster.ts';
 import { persistentVolumeClaims } from '../cluster/resources.ts';
@@ -18,24 +18,45 @@ export interface ClaimPlan {
   warnings: Warning[];
 }
 
+type Claimed = Pick<Workload, 'name' | 'template' | 'claimTemplates'>;
+
+interface ClaimedVolume {
+  name: string;
+  claimName: string;
+  /** Of a StatefulSet: each pod has its own. */
+  fromTemplate: boolean;
+}
+
 export async function planClaims(cluster: Cluster, workload: Workload, options: CallOptions): Promise<ClaimPlan> {
-  const { template, namespace } = workload;
-  const volumes = template.spec?.volumes ?? [];
-  const fromTemplates = workload.claimTemplates.map((name) => ({ name, claimName: `${name}-${workload.name}-0` }));
-  const direct = volumes.flatMap((volume) =>
-    volume.persistentVolumeClaim === undefined
-      ? []
-      : [{ name: volume.name, claimName: volume.persistentVolumeClaim.claimName }],
+  const found = new Map<string, V1PersistentVolumeClaim>();
+  for (const { claimName } of claimedVolumes(workload)) {
+    const claim = await cluster
+      .find(persistentVolumeClaims, claimName, workload.namespace, options)
+      .catch(() => undefined); // may not be read
+    if (claim !== undefined) found.set(claimName, claim);
+  }
+  return claimPlan(workload, found);
+}
+
+function claimedVolumes({ name: workload, template, claimTemplates }: Claimed): ClaimedVolume[] {
+  const direct = (template.spec?.volumes ?? []).flatMap(({ name, persistentVolumeClaim: claim }) =>
+    claim === undefined ? [] : [{ name, claimName: claim.claimName, fromTemplate: false }],
   );
+  const own = claimTemplates.map((name) => ({ name, claimName: `${name}-${workload}-0`, fromTemplate: true }));
+  return [...direct, ...own];
+}
+
+/** Pure. `found`: the claims that could be read, by their names. */
+export function claimPlan(workload: Claimed, found: ReadonlyMap<string, V1PersistentVolumeClaim>): ClaimPlan {
+  const { template } = workload;
+  const volumes = template.spec?.volumes ?? [];
   const plan: ClaimPlan = { claims: {}, sameNode: false, template, warnings: [] };
-  const unshareable = new Set<string>();
-  for (const { name, claimName } of [...direct, ...fromTemplates]) {
-    const claim = await cluster.find(persistentVolumeClaims, claimName, namespace, options).catch(() => undefined);
+  // The clone would get new, empty ones, for which a cluster may have no room.
+  const unshareable = new Set(volumes.flatMap(({ name, ephemeral }) => (ephemeral === undefined ? [] : [name])));
+  for (const { name, claimName, fromTemplate } of claimedVolumes(workload)) {
+    const claim = found.get(claimName);
     const modes = claim?.spec?.accessModes ?? ['ReadWriteOnce']; // not readable: assume the narrower one
-    if (
-      modes.includes('ReadWriteOncePod') ||
-      (claim === undefined && fromTemplates.some((each) => each.name === name))
-    ) {
+    if (modes.includes('ReadWriteOncePod') || (claim === undefined && fromTemplate)) {
       unshareable.add(name);
       plan.warnings.push({
         code: 'VOLUME_NOT_SHARED',
@@ -44,7 +65,7 @@ export async function planClaims(cluster: Cluster, workload: Workload, options: 
       continue;
     }
     if (!modes.includes('ReadWriteMany') && !modes.includes('ReadOnlyMany')) plan.sameNode = true;
-    if (fromTemplates.some((each) => each.name === name)) plan.claims[name] = claimName;
+    if (fromTemplate) plan.claims[name] = claimName;
   }
   if (unshareable.size === 0) return plan;
   const others = volumes.filter((volume) => !unshareable.has(volume.name));
