@@ -1,8 +1,21 @@
 /** The helper as a process, as root, serving an unprivileged user; its hosts file and folders are temporary. */
 import assert from 'node:assert/strict';
-import { spawn, type ChildProcess } from 'node:child_process';
+import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, existsSync, mkdtempSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  closeSync,
+  existsSync,
+  mkdtempSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
 import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -190,6 +203,34 @@ void test('SIGTERM undoes at once, kill -9 at the next start', options, async ()
     }
     assert.equal(read(here), original);
   }
+});
+
+void test('on a full disk nothing new is done, and everything is undone', options, async () => {
+  const here = place();
+  const mounted = await run('mount', ['-t', 'tmpfs', '-o', 'size=128k', 'tmpfs', here.folder]);
+  assert.equal(mounted.code, 0, mounted.output);
+  cleanups.unshift(() => void spawnSync('umount', ['-l', here.folder]));
+  writeFileSync(here.hosts, original);
+  const child = await start(here);
+  const helper = await client(here);
+  const redis = { address: '127.66.77.1', names: ['redis'] };
+  await helper.apply({ hosts: [redis], lowPorts: [] });
+  const withRedis = read(here);
+  const rest = openSync(join(here.folder, 'rest'), 'w');
+  assert.throws(() => {
+    for (;;) writeSync(rest, Buffer.alloc(4096));
+  }, /ENOSPC/);
+  closeSync(rest);
+  const more = { address: '127.66.77.2', names: Array.from({ length: 200 }, (_, index) => `more-${index}`) };
+  await assert.rejects(helper.apply({ hosts: [redis, more], lowPorts: [] }), /ENOSPC/);
+  assert.equal(read(here), withRedis);
+  await helper.release();
+  assert.equal(read(here), original);
+  assert.deepEqual(
+    readdirSync(here.folder).filter((name) => name.startsWith('.hosts')),
+    [],
+  );
+  await stop(child, 'SIGTERM');
 });
 
 void test('the block is put back when another program rewrites the file', options, async () => {

@@ -34,6 +34,9 @@ export interface HostsChange {
   outside: string;
 }
 
+/** There is no room: of the disk, or of what somebody may have on it. */
+const full = ['ENOSPC', 'EDQUOT'];
+
 /** What is not ours: the block stands, or will stand, between the two. */
 interface Outside {
   before: string;
@@ -130,8 +133,9 @@ export class HostsFile {
       renameSync(temporary, this.#options.path);
     } catch (error) {
       removeQuietly(temporary);
-      // A bind mount (EBUSY, EXDEV) or a read-only folder around it: the file itself can still be written.
-      if (!['EBUSY', 'EXDEV', 'EROFS'].includes(codeOf(error))) throw error;
+      // A bind mount (EBUSY, EXDEV), a read-only folder around it, a disk without room for a second one: the file itself
+      // can still be written.
+      if (!['EBUSY', 'EXDEV', 'EROFS', ...full].includes(codeOf(error))) throw error;
       return this.#writeInPlace(text, next, unchanged);
     }
     syncFolder(dirname(this.#options.path));
@@ -141,25 +145,33 @@ export class HostsFile {
   /** Not atomic: a copy of both texts is kept until done, see `#mendTornWrite`. */
   #writeInPlace(text: string, next: string, unchanged: () => boolean): boolean {
     const { path, copy } = this.#options;
-    rmSync(copy, { force: true });
-    const saved = openSync(
-      copy,
-      constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW,
-      0o600,
-    );
     try {
-      writeAll(saved, JSON.stringify({ text, next }));
+      this.#keepCopy(JSON.stringify({ text, next }));
+    } catch (error) {
+      removeQuietly(copy);
+      // What becomes shorter needs no room, and must go also where nothing can be written: one write of a few kilobytes,
+      // which a kill does not tear; a loss of power might.
+      if (next.length > text.length || !full.includes(codeOf(error))) throw error;
+    }
+    if (!unchanged()) {
+      removeQuietly(copy);
+      return false;
+    }
+    overwrite(path, next);
+    removeQuietly(copy);
+    return true;
+  }
+
+  #keepCopy(content: string): void {
+    rmSync(this.#options.copy, { force: true });
+    const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
+    const saved = openSync(this.#options.copy, flags, 0o600);
+    try {
+      writeAll(saved, content);
       fsyncSync(saved);
     } finally {
       closeSync(saved);
     }
-    if (!unchanged()) {
-      rmSync(copy);
-      return false;
-    }
-    overwrite(path, next);
-    rmSync(copy);
-    return true;
   }
 
   #mendTornWrite(): void {

@@ -1,7 +1,8 @@
 /**
  * The helper's journal and audit: one NDJSON line before each change (synced, so that it is there after a crash) and one
- * after it, and one for each request, done or refused. Lies in a folder that only root may read and write. Holds names,
- * addresses and counts, no data of users.
+ * after it, and one for each request, done or refused. On a full disk nothing is changed any more without its line before,
+ * but everything is undone: that needs no journal. Lies in a folder that only root may read and write. Holds names, addresses
+ * and counts, no data of users.
  */
 import { closeSync, constants, fstatSync, fsyncSync, openSync, readFileSync, renameSync, writeSync } from 'node:fs';
 
@@ -35,29 +36,35 @@ export class Journal {
     return last;
   }
 
+  /** Never throws. */
   note(operation: string, facts: Record<string, unknown> = {}): void {
-    this.#append({ phase: 'note', operation, seq: this.#seq, ...facts }, false);
+    this.#tell({ phase: 'note', operation, seq: this.#seq, ...facts });
   }
 
-  /** Runs `change` between its two lines. */
-  around<T>(
+  /** Runs `change` between its two lines. `undoing`: also where the first one cannot be written. */
+  around(
     operation: string,
-    facts: Record<string, unknown>,
-    change: () => { result: T; facts?: Record<string, unknown> },
-  ): T {
+    { undoing, ...facts }: { undoing: boolean } & Record<string, unknown>,
+    change: () => Record<string, unknown>,
+  ): void {
     this.#seq += 1;
     const seq = this.#seq;
-    this.#append({ phase: 'begin', operation, seq, ...facts }, true);
+    const begin = { phase: 'begin', operation, seq, ...facts } as const;
+    if (undoing) this.#tell(begin, true);
+    else this.#append(begin, true);
     try {
-      const { result, facts: outcome } = change();
-      this.#append({ phase: 'done', operation, seq, ...outcome }, false);
-      return result;
+      this.#tell({ phase: 'done', operation, seq, ...change() });
     } catch (error) {
-      this.#append(
-        { phase: 'failed', operation, seq, reason: error instanceof Error ? error.message : String(error) },
-        false,
-      );
+      this.#tell({ phase: 'failed', operation, seq, reason: error instanceof Error ? error.message : String(error) });
       throw error;
+    }
+  }
+
+  #tell(line: Omit<JournalLine, 'at'>, sync = false): void {
+    try {
+      this.#append(line, sync);
+    } catch {
+      // A full disk, or one that cannot be written any more.
     }
   }
 

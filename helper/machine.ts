@@ -38,10 +38,9 @@ export class Machine {
   recover(): void {
     const { hostsFile, journal } = this.#options;
     const unfinished = journal.unfinished();
-    journal.around('recover', { unfinished: unfinished?.operation ?? null }, () => {
-      const change = hostsFile.recover();
-      return { result: undefined, facts: { ...change } };
-    });
+    journal.around('recover', { undoing: true, unfinished: unfinished?.operation ?? null }, () => ({
+      ...hostsFile.recover(),
+    }));
   }
 
   apply(desired: Desired): Promise<ApplyAnswer> {
@@ -62,11 +61,11 @@ export class Machine {
     const { hostsFile, journal } = this.#options;
     const { accepted, refused } = this.#screen(desired);
     this.#desired = desired;
-    journal.around('hosts', { entries: accepted.hosts.length, refused: refused.length }, () => {
-      const change = hostsFile.apply(accepted.hosts);
-      return { result: undefined, facts: { ...change } };
-    });
-    this.#watch(accepted.hosts.length > 0);
+    const entries = accepted.hosts.length;
+    journal.around('hosts', { undoing: entries === 0, entries, refused: refused.length }, () => ({
+      ...hostsFile.apply(accepted.hosts),
+    }));
+    this.#watch(entries > 0);
     const taken = await this.#openPorts(accepted.lowPorts);
     journal.note('low-ports', { open: accepted.lowPorts.length - taken.length, refused: taken });
     return { refused: [...refused, ...taken] };

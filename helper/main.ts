@@ -58,13 +58,7 @@ const server = await startHelperServer({
   gid,
   version: helperVersion,
   machine,
-  audit(operation, facts) {
-    try {
-      journal.note(`request:${operation}`, facts);
-    } catch {
-      // A full disk: what changes the machine has a synced line of its own before it, and fails without.
-    }
-  },
+  audit: (operation, facts) => journal.note(`request:${operation}`, facts),
   grace: number(values['grace-ms'], '--grace-ms'),
 });
 machine.recover();
