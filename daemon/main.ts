@@ -15,6 +15,7 @@ import { savedPipeMemory } from './state/pipe-memory.ts';
 import { createPluginCache } from './cluster/config/plugincache.ts';
 import { Session } from './connections/session.ts';
 import { startConnections, type ConnectionsOptions } from './connections/start.ts';
+import { crashPointsOf } from './crash-points/watched.ts';
 import { runDaemon, type DaemonOptions } from './daemon.ts';
 import { clusterProbe } from './doctor/cluster.ts';
 import { helperProbe } from './doctor/helper.ts';
@@ -32,6 +33,8 @@ const hostsFile =
   facts.platform === 'win32' ? `${facts.env['SystemRoot']}\\System32\\drivers\\etc\\hosts` : '/etc/hosts';
 const identity = { user: userInfo().username, host: hostname() };
 const levels = ['debug', 'info', 'warn', 'error'] as const;
+/** Of a test that kills daemons; docs/decisions/0011-crash-points.md. */
+const points = crashPointsOf(facts.env['BOWLINE_CRASH_POINTS']);
 const logLevel = levels.find((level) => level === facts.env['BOWLINE_LOG_LEVEL']);
 
 const openParts: DaemonOptions['openParts'] = async ({ paths, log, signal }) => {
@@ -44,7 +47,7 @@ const openParts: DaemonOptions['openParts'] = async ({ paths, log, signal }) => 
   const names = undo.use(
     await startNames(
       {
-        connectHelper: (signal) => connectHelper({ uid }, signal),
+        connectHelper: points.helper((signal) => connectHelper({ uid }, signal)),
         allocationStore: {
           load: async () => (await allocations.load()) ?? {},
           save: (value) => allocations.save(value),
@@ -61,7 +64,8 @@ const openParts: DaemonOptions['openParts'] = async ({ paths, log, signal }) => 
     log,
   );
   const shared = { env, home, log, plugins: createPluginCache(), pipes };
-  const open: ConnectionsOptions['openCluster'] = (choice, signal) => openCluster({ ...choice, ...shared }, signal);
+  const open: ConnectionsOptions['openCluster'] = async (choice, signal) =>
+    points.cluster(await openCluster({ ...choice, ...shared }, signal));
   const store = await openJsonFolder<Session>(paths.sessionsFolder, {
     version: 1,
     parse: (value) => Session.parse(value),
@@ -69,13 +73,13 @@ const openParts: DaemonOptions['openParts'] = async ({ paths, log, signal }) => 
   });
   const volumes = await VolumeRegistry.open(
     await findPlace(paths, uid),
-    await openJsonFile<Made>(join(paths.stateFolder, 'files.json'), { version: 1, log }),
+    points.files(await openJsonFile<Made>(join(paths.stateFolder, 'files.json'), { version: 1, log })),
     log,
   );
   const manager = await startConnections(
     {
       openCluster: open,
-      store,
+      store: points.sessions(store),
       names,
       volumes,
       code: once(bundleAgent),

@@ -2,6 +2,7 @@
  * Makes a connection, step by step: records first, then the agent, then the tunnels, then the redirect, then the proof.
  * Undoing is not here: whatever step fails, `releaseSession` puts back what the cluster remembers.
  */
+import type { V1Lease } from '@kubernetes/client-node';
 import type { Warning } from '../../api/schema.ts';
 import type { OpenInboundOptions } from '../../tunnel/inbound.ts';
 import { DialError } from '../../tunnel/tunnel.ts';
@@ -106,18 +107,23 @@ export async function establish(cluster: Cluster, prepared: Prepared, options: E
   });
 
   onStep('tunnel', `opening the tunnel to ${running.pod}`);
+  const held = { name: session.leaseName, namespace, uid: owner.uid, holder: session.holder };
+  const renew = (): Promise<V1Lease> => renewLease(cluster, held, call);
+  const keeper = workload === undefined ? undefined : provideKeeper(cluster, prepared, await renew(), owner, options);
   const reach = async (): Promise<Tunnels> => {
     const opened = await reachAgent(cluster, session, running.pod, options.accept, { timeout: 15_000, signal });
     options.onTunnels(opened, running);
     return opened;
   };
-  const tunnels = await reach();
+  const [tunnels] = await Promise.all([
+    reach(),
+    keeper?.known,
+    // All of it before the first Service is touched: from then on this machine may vanish at any instant.
+    keeper?.made,
+  ]);
   const redirected = routes?.services ?? [];
   // Not after somebody took the workload over: he has put the Services back already.
-  const held = { name: session.leaseName, namespace, uid: owner.uid, holder: session.holder };
-  const lease = await renewLease(cluster, held, call);
-  const keeper = workload === undefined ? undefined : provideKeeper(cluster, prepared, lease, owner, options);
-  await keeper?.known;
+  await renew();
   if (redirected.length > 0) {
     onStep('redirect', `redirecting ${redirected.map(({ service }) => service.metadata?.name).join(', ')}`);
     for (const { service } of redirected) {
@@ -135,11 +141,9 @@ export async function establish(cluster: Cluster, prepared: Prepared, options: E
   });
   if (request.stopOriginal && workload !== undefined) {
     await options.beforeStop();
-    await keeper?.made;
     if (!request.withoutKeeper) await confirmKeeper(cluster, session, { timeout, signal, onStep });
     onStep('stop', `stopping the originals (${workload.replicas} ${workload.replicas === 1 ? 'replica' : 'replicas'})`);
     await stopOriginals(cluster, workload, session.leaseName, record, { owner, patience: timeout, signal });
   }
-  await keeper?.made;
   return { agent: running, proved, stopped: request.stopOriginal };
 }
