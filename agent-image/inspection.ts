@@ -56,6 +56,8 @@ export interface InspectedFile {
   path: string;
   digest: string;
   executable: boolean;
+  /** When it was written, in seconds since 1970. */
+  modified: number;
 }
 
 export interface InspectedEndpoint {
@@ -118,6 +120,7 @@ async function inspectMount({ path, at }: { path: string; at: string }, key: str
       path: single ? path : join(path, entry.path),
       digest: digestOf(key, hash.digest('hex')),
       executable: (entry.stats.mode & 0o100) !== 0,
+      modified: Math.floor(entry.stats.mtimeMs / 1000),
     });
   }
   return files;

@@ -372,6 +372,8 @@ export const PodInspection = z.object({
       /** Of the file's SHA-256 in hexadecimal. */
       digest: text,
       executable: z.boolean(),
+      /** When it was written, in seconds since 1970 by the clock of the node. */
+      modified: optional(z.number()),
       /** kubelet writes another one for each pod: what it is, and the digest of the agent's. */
       perPod: optional(z.object({ what: text, digest: optional(text) })),
     }),

@@ -11,6 +11,7 @@ const file = (path: string, content: string, executable = false) => ({
   path,
   digest: digestOf(key, content),
   executable,
+  modified: 1_000,
 });
 
 const connection = {
@@ -226,4 +227,52 @@ test('the host name is that of the pod where the command has a place of its own'
     'rewritten',
     "programs here have the machine's, laptop: another one needs private files",
   ]);
+});
+
+test('files that the pod writes while it runs are told and not counted; what was never the same is', () => {
+  const at = (path: string, content: string, modified: number) => ({ ...file(path, content), modified });
+  const mount = {
+    volume: 'd',
+    kind: 'emptyDir',
+    mountPath: '/data',
+    readOnly: false,
+    local: '/f/d',
+    state: 'ready' as const,
+  };
+  const files = { ...connection.files!, mounts: [{ ...mount, updated: new Date(5_000_000).toISOString() }] };
+  const { rows, total, percent } = compare({
+    connection: { ...connection, files },
+    pod: {
+      ...pod,
+      files: [
+        at('/data/same', 'x', 4_000),
+        at('/data/wal', 'new', 6_000),
+        at('/data/made', 'x', 6_000),
+        at('/data/lost', 'x', 4_000),
+        at('/data/broken', 'x', 4_000),
+      ],
+    },
+    machine: {
+      ...machine,
+      files: [
+        at('/data/same', 'x', 4_000),
+        at('/data/wal', 'old', 4_500),
+        at('/data/broken', 'y', 4_000),
+        at('/data/mine', 'x', 7_000),
+      ],
+    },
+    places: new Map([['/data', '/data']]),
+  });
+  assert.deepEqual(
+    rows.filter(({ kind }) => kind === 'file').map(({ name, state }) => [name, state]),
+    [
+      ['/data/broken', 'different'],
+      ['/data/lost', 'missing'],
+      ['/data/made', 'newer'],
+      ['/data/mine', 'extra'],
+      ['/data/same', 'equal'],
+      ['/data/wal', 'newer'],
+    ],
+  );
+  assert.deepEqual([total - rows.filter(({ kind }) => kind === 'variable').length, percent < 100], [3, true]);
 });

@@ -4,12 +4,12 @@ import { digestOf, type InspectedEndpoint, type Inspection } from '../../agent-i
 import type { Connection, Environment, PodInspection } from '../../api/schema.ts';
 import { belongsToMachine } from '../../env-parser/machine-variables.ts';
 
-export type FidelityState = 'equal' | 'rewritten' | 'missing' | 'different' | 'extra';
+export type FidelityState = 'equal' | 'rewritten' | 'missing' | 'different' | 'extra' | 'newer';
 
 export interface FidelityRow {
   kind: 'variable' | 'file' | 'name' | 'external' | 'identity' | 'time zone' | 'host name' | 'user';
   name: string;
-  /** extra: here and not in the pod; it is told and not counted. */
+  /** extra: here and not in the pod. newer: a file that the pod has written since it came here. Both are told and not counted. */
   state: FidelityState;
   /** Who told what the pod has: its process, an exec, the spec; its container; the agent in its place. */
   source: string;
@@ -52,7 +52,7 @@ export function compareSides(sides: Sides): FidelityReport {
     ...hostNameRows(sides),
     ...userRows(sides),
   ];
-  const counted = rows.filter(({ state }) => state !== 'extra');
+  const counted = rows.filter(({ state }) => state !== 'extra' && state !== 'newer');
   const kept = counted.filter(({ state }) => state === 'equal' || state === 'rewritten').length;
   return {
     connection: connection.name,
@@ -117,6 +117,9 @@ function fileRows({ connection, pod, machine, places }: Sides): FidelityRow[] {
   const judge = (file: PodInspection['files'][number]): Pick<FidelityRow, 'state' | 'reason'> => {
     const mount = mountOf(file.path);
     const found = here.get(file.path);
+    const came = mount?.updated === undefined ? Infinity : Date.parse(mount.updated) / 1000;
+    if (found === undefined && file.modified !== undefined && file.modified > came)
+      return { state: 'newer', reason: 'the pod has made it since the volume came here' };
     if (found === undefined)
       return {
         state: 'missing',
@@ -124,6 +127,8 @@ function fileRows({ connection, pod, machine, places }: Sides): FidelityRow[] {
           mount === undefined ? 'its volume is not brought here' : (mount.reason ?? `the volume is ${mount.state}`),
       };
     const own = file.perPod !== undefined && found.digest === file.perPod.digest;
+    if (found.digest !== file.digest && !own && file.modified !== undefined && file.modified > found.modified)
+      return { state: 'newer', reason: 'the pod has written it since it came here' };
     if (found.digest !== file.digest && !own) return { state: 'different', reason: 'another content' };
     if (found.executable !== file.executable)
       return { state: 'different', reason: `executable ${file.executable ? 'in the pod' : 'here'} only` };
@@ -150,7 +155,12 @@ function fileRows({ connection, pod, machine, places }: Sides): FidelityRow[] {
     ),
     ...machine.files
       .filter(({ path }) => !known.has(path) && !pod.unreadable.some((each) => path.startsWith(each.path)))
-      .map(({ path }) => row(path, { state: 'different', reason: 'not in the pod' })),
+      .map(({ path }) => {
+        // What both may write is theirs from then on.
+        if (mountOf(path)?.readOnly === false)
+          return row(path, { state: 'extra', reason: 'made here, or removed in the pod since it came' });
+        return row(path, { state: 'different', reason: 'not in the pod' });
+      }),
   ].sort((a, b) => a.name.localeCompare(b.name));
 }
 

@@ -9,6 +9,7 @@ const colours: Record<FidelityState, Parameters<typeof onOut>[0]> = {
   missing: 'red',
   different: 'red',
   extra: 'dim',
+  newer: 'dim',
 };
 
 export function describeReport({

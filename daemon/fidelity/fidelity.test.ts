@@ -4,19 +4,21 @@ import type { V1Pod } from '@kubernetes/client-node';
 import { parse } from './original-files.ts';
 import { perPodFiles } from './per-pod-files.ts';
 
-test('what sha256sum and find say: several mounts, spaces, binary mode, and complaints in between', () => {
+test('what sha256sum, find and stat say: several mounts, spaces, binary mode, and complaints in between', () => {
   const [a, b] = ['a'.repeat(64), 'b'.repeat(64)];
   const lines = [
     `${a}  /etc/app/one two`,
     'executable',
     '/etc/app/one two',
+    'times',
+    '1700000000 /etc/app/one two',
     'files',
     `${b} */srv/x`,
     'executable',
     'files',
   ];
   assert.deepEqual(parse(lines), [
-    { path: '/etc/app/one two', sha256: a, executable: true },
+    { path: '/etc/app/one two', sha256: a, executable: true, modified: 1_700_000_000 },
     { path: '/srv/x', sha256: b, executable: false },
   ]);
 });

@@ -7,6 +7,8 @@ export interface OriginalFile {
   /** Hexadecimal. */
   sha256: string;
   executable: boolean;
+  /** When it was written, in seconds since 1970 by the node's clock; absent where the container has no `stat`. */
+  modified?: number;
 }
 
 /**
@@ -19,6 +21,8 @@ for path do
   find -L "$path" -name '..?*' -prune -o -type f -exec sha256sum {} +
   echo executable
   find -L "$path" -name '..?*' -prune -o -type f -perm -100 -print
+  echo times
+  find -L "$path" -name '..?*' -prune -o -type f -exec stat -L -c '%Y %n' {} +
   echo files
 done 2>/dev/null
 echo end
@@ -41,12 +45,18 @@ export async function originalFiles(
 export function parse(lines: string[]): OriginalFile[] {
   const files: OriginalFile[] = [];
   const executable = new Set<string>();
-  let part: 'files' | 'executable' = 'files';
+  const times = new Map<string, number>();
+  let part: 'files' | 'executable' | 'times' = 'files';
   for (const line of lines) {
     const [, sha256, path] = /^([0-9a-f]{64}) [ *](.+)$/.exec(line) ?? [];
-    if (line === 'files' || line === 'executable') part = line;
+    const [, seconds, timed] = /^(\d+) (.+)$/.exec(line) ?? [];
+    if (line === 'files' || line === 'executable' || line === 'times') part = line;
     else if (part === 'executable') executable.add(line);
+    else if (part === 'times' && timed !== undefined) times.set(timed, Number(seconds));
     else if (sha256 !== undefined && path !== undefined) files.push({ path, sha256, executable: false });
   }
-  return files.map((file) => ({ ...file, executable: executable.has(file.path) }));
+  return files.map((file) => {
+    const modified = times.get(file.path);
+    return { ...file, executable: executable.has(file.path), ...(modified === undefined ? {} : { modified }) };
+  });
 }

@@ -4,7 +4,7 @@
  * archive may hold but cannot be had here (devices, links that lead out) is left out and told; what only a hostile one
  * holds (absolute names, `..`, the same name twice) refuses the whole.
  */
-import { constants, copyFile, mkdir, open, readdir, stat } from 'node:fs/promises';
+import { constants, copyFile, mkdir, open, readdir, stat, utimes } from 'node:fs/promises';
 import { join, posix } from 'node:path';
 import type { Readable } from 'node:stream';
 import type { ReadEntry } from 'tar';
@@ -180,6 +180,9 @@ class Unpacking {
       await file.writeFile(chunk);
       this.#count(chunk.length);
     }
+    const written = entry.mtime?.getTime() ?? Number.NaN;
+    // A date that is none, of an archive that nobody vouches for, is no date.
+    if (written >= 0) await file.utimes(written / 1000, written / 1000);
     this.result.files++;
   }
 
@@ -202,6 +205,8 @@ class Unpacking {
     this.#reserve(size);
     if (to.includes('/')) await this.#folder(posix.dirname(to));
     await copyFile(join(into, from), join(into, to), constants.COPYFILE_EXCL).catch(refusing(to));
+    const { mtime } = await stat(join(into, from));
+    await utimes(join(into, to), mtime, mtime);
     this.#count(size);
     this.result.files++;
   }

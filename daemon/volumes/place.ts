@@ -1,5 +1,5 @@
 /** Where files of the cluster are kept on this machine: in memory where the system has a place for that. */
-import { statfs } from 'node:fs/promises';
+import { rmdir, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Paths } from '../../api/paths.ts';
 import { makePrivateFolder } from '../../api/private-folder.ts';
@@ -30,6 +30,11 @@ export async function findPlace(paths: Paths, uid: number): Promise<Place> {
   const folder = join(paths.stateFolder, 'files');
   await makePrivateFolder(folder, uid);
   return { folder, backing: 'disk' };
+}
+
+/** At the end of a daemon: the folder goes when nothing is left in it. */
+export async function leavePlace({ folder }: Place): Promise<void> {
+  await rmdir(folder).catch(() => undefined);
 }
 
 async function isMemory(folder: string): Promise<boolean> {

@@ -191,7 +191,14 @@ const shapes: Shape[] = [
   },
 ];
 
-const shopServices = ['deploy/stats-api', 'deploy/catalog', 'deploy/cart', 'deploy/frontend', 'deploy/redis'];
+const shopServices = [
+  'deploy/stats-api',
+  'deploy/catalog',
+  'deploy/cart',
+  'deploy/frontend',
+  'deploy/redis',
+  'sts/postgres',
+];
 
 /** Milliseconds for one report, on a machine that carries a cluster beside it. */
 const timeout = 180_000;
@@ -323,8 +330,16 @@ void suite('fidelity', { timeout: 900_000 }, () => {
       writeFileSync(documentation, `${text.slice(0, from)}${made}${text.slice(to)}`);
     else
       for (const row of rows) {
-        const shape = row.split(' | ')[0]!;
-        assert.ok(text.includes(`${shape} |`), `${shape} is not in docs/fidelity.md: run \`npm run fidelity\``);
+        const [shape = '', ...cells] = row.split(' | ');
+        const line = text
+          .slice(from, to)
+          .split('\n')
+          .find((each) => each.startsWith(`${shape} |`));
+        assert.equal(
+          line?.split(' | ').at(-1),
+          cells.at(-1),
+          `docs/fidelity.md is not as measured: run \`npm run fidelity\``,
+        );
       }
   });
 });
