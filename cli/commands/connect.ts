@@ -106,7 +106,7 @@ export function connectCommand(io: Io): Command {
     )
     .addOption(globs('--include', 'bring only such files of the volumes; with / matched from the root of the volume'))
     .addOption(globs('--exclude', 'leave out such files and folders of the volumes'))
-    .option('--no-volumes', 'bring no files of volumes to this machine')
+    .option('--no-volumes', 'bring no volumes to this machine but those that the environment file names')
     .option(
       '--env-file <FILE>',
       'environment file of the project (default: azds-local.env or KubernetesLocalProcessConfig.yaml in this folder)',

@@ -3,13 +3,29 @@
  * middle, and that nothing is left. A Bowline of this process (the daemon's real parts) on the real cluster.
  */
 import assert from 'node:assert/strict';
-import { lstat, mkdir, mkdtemp, readdir, readFile, realpath, rm, stat, writeFile } from 'node:fs/promises';
+import {
+  chmod,
+  cp,
+  lstat,
+  mkdir,
+  mkdtemp,
+  readdir,
+  readFile,
+  readlink,
+  realpath,
+  rename,
+  rm,
+  stat,
+  symlink,
+  writeFile,
+} from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { after, before, suite, test } from 'node:test';
 import type { Connection, ConnectInput, MountedVolume } from '../../api/schema.ts';
 import { createNamespace, type TestNamespace } from '../cluster/namespace.ts';
 import type { TestCluster } from '../cluster/test-cluster.ts';
+import { findNode } from '../cluster/node.ts';
 import { waitUntil } from '../cluster/wait.ts';
 import { startDeveloper, type Developer } from './developer.ts';
 import { podSpec, service, startDaemon, testCluster, workload, type TestDaemon } from './redirect-testbed.ts';
@@ -164,6 +180,20 @@ function withoutTar(test: TestCluster): object[] {
     workload('Deployment', 'alone', podSpec([main], more)),
     workload('Deployment', 'helped', podSpec([main, beside], more)),
   ];
+}
+
+/** As kubelet does it when a token is due, which is after 80 % of its life (8 minutes at least): AtomicWriter of k8s.io/kubernetes. */
+async function rotate(volume: string, files: Record<string, string>): Promise<{ version: string; at: number }> {
+  const former = join(volume, await readlink(join(volume, '..data')));
+  const next = await mkdtemp(join(volume, '..rotated_'));
+  await chmod(next, 0o755);
+  await cp(former, next, { recursive: true });
+  for (const [name, text] of Object.entries(files)) await writeFile(join(next, name), text);
+  await symlink(basename(next), join(volume, '..rotated_data'));
+  const { ctimeMs: at } = await lstat(join(volume, '..rotated_data'));
+  await rename(join(volume, '..rotated_data'), join(volume, '..data'));
+  await rm(former, { recursive: true, force: true });
+  return { version: basename(next), at };
 }
 
 async function scratch(): Promise<AsyncDisposable & { path: string }> {
@@ -347,10 +377,15 @@ void suite('volumes', { timeout: 900_000 }, () => {
       '${volumes.secret/user|user}',
       '${volumes.items|empty}',
       '${volumes.down|full}',
+      '${volumes.config/t*.txt|some/of/it}',
+      '${volumes.claim/tree/deep/file}',
+      '${volumes.big/small|small}',
+      '${volumes.config/*.none?}',
     ];
     const text = lines.map((value, index) => `V${index}=${value}`).join('\n');
     await using daemon = await startDaemon(cluster);
-    const connection = await connect(daemon, { environmentFile: { path: at('azds-local.env'), text } });
+    const environmentFile = { path: at('azds-local.env'), text };
+    const connection = await connect(daemon, { environmentFile, maxVolumeBytes: 1024 * 1024 });
     assert.equal(await readFile(at('sub/new/one.txt'), 'utf8'), 'one\n');
     assert.equal(await readFile(at('user'), 'utf8'), 'me');
     assert.equal(await readFile(at('empty/in/folder/renamed'), 'utf8'), 'two\n');
@@ -364,8 +399,32 @@ void suite('volumes', { timeout: 900_000 }, () => {
     );
     assert.deepEqual([variables['V0'], variables['V1']], [at('sub/new'), at('user')]);
     assert.equal(variables['V3'], mountAt(connection, '/etc/down').local);
+    assert.deepEqual(await readdir(at('some/of/it')), ['two.txt'], 'what a pattern fits, and nothing else');
+    assert.equal(mountAt(connection, '/claim').state, 'skipped', 'the whole is too large');
+    const claimed = variables['V5']!;
+    assert.equal(await readFile(claimed, 'utf8'), 'claimed\n');
+    assert.deepEqual(await readdir(join(claimed, '../../..'), { recursive: true }), [
+      'tree',
+      'tree/deep',
+      'tree/deep/file',
+    ]);
+    assert.equal(await readFile(at('small'), 'utf8'), 'small\n', 'of what only the original has, too');
+    assert.equal(variables['V7'], undefined, 'nothing fits');
     await daemon.disconnect(connection.name);
-    assert.deepEqual(await readdir(place.path, { recursive: true }), ['empty', 'full', 'sub', 'full/mine']);
+    assert.deepEqual(await readdir(place.path, { recursive: true }), ['empty', 'full', 'full/mine']);
+  });
+
+  test('without volumes only what the environment file names is here', async () => {
+    await using daemon = await startDaemon(cluster);
+    const text = 'A=${volumes.secret/user}\nB=${volumes.down}\n';
+    const environmentFile = { path: '/project/azds-local.env', text };
+    const { files } = await connect(daemon, { volumes: false, environmentFile });
+    assert.deepEqual(
+      files!.mounts.map(({ volume, state }) => [volume, state]),
+      [['down', 'ready']],
+    );
+    const all = await readdir(files!.folder, { recursive: true, withFileTypes: true });
+    assert.deepEqual(all.flatMap((entry) => (entry.isFile() ? [entry.name] : [])).toSorted(), ['namespace', 'user']);
   });
 
   test('what only the originals have is fetched before they are stopped', async () => {
@@ -415,6 +474,58 @@ void suite('volumes', { timeout: 900_000 }, () => {
     assert.equal(mountAt(alone, token).state, 'ready');
     const helped = await connect(daemon, { target: 'deploy/helped' });
     assert.equal(await read(helped, 'data/file'), 'filled\n');
+  });
+
+  test('what kubelet has written is here within two seconds: an edited ConfigMap, a projected volume, a rotated token', async (t) => {
+    const node = cluster.instance;
+    if (node === undefined) return t.skip("kubelet's files are seen on a node of our own only");
+    await using daemon = await startDaemon(cluster);
+    const connection = await connect(daemon);
+    const agent = await namespace.get<{ metadata: { uid: string } }>(`pod/${now(daemon).agent!.pod}`);
+    const pods = join('/proc', String(findNode(node)!.pid), 'root', node.folder, 'kubelet/pods');
+    const onNode = (plugin: string, volume: string): string =>
+      join(pods, agent.metadata.uid, 'volumes', `kubernetes.io~${plugin}`, volume);
+    const delays: Record<string, number[]> = {};
+    /** From kubelet's switch to ours: both are links that are renamed, in times of the same kernel. */
+    const measure = async (what: string, theirs: number, mountPath: string): Promise<void> => {
+      const ours = await lstat(mountAt(connection, mountPath).local);
+      (delays[what] ??= []).push(ours.ctimeMs - theirs);
+    };
+    const kubelets = async (volume: string): Promise<number> => (await lstat(join(volume, '..data'))).ctimeMs;
+    const [config, all] = [onNode('configmap', 'config'), onNode('projected', 'all')];
+    for (let round = 1; round <= 3; round++) {
+      const value = `round ${round}\n`;
+      const patch = JSON.stringify({ data: { 'one.txt': value } });
+      await namespace.kubectl(['patch', 'configmap', 'config', '-p', patch]);
+      await waitUntil(
+        async () => {
+          await hurry();
+          const seen = await Promise.all(
+            ['etc/config/one.txt', 'etc/all/from/one'].map((path) => read(connection, path)),
+          );
+          return seen.every((text) => text === value);
+        },
+        { what: 'the edit on the machine', timeout: 90_000, interval: 500 },
+      );
+      await measure('ConfigMap', await kubelets(config), '/etc/config');
+      await measure('projected', await kubelets(all), '/etc/all');
+      const rotated = `rotated ${round}`;
+      let write = { version: '', at: 0 };
+      await waitUntil(
+        async () => {
+          // kubelet puts its own there again when it next looks at the pod.
+          if ((await readlink(join(all, '..data'))) !== write.version) write = await rotate(all, { token: rotated });
+          return (await read(connection, 'etc/all/token')) === rotated;
+        },
+        { what: 'the token here' },
+      );
+      await measure('token', write.at, '/etc/all');
+    }
+    for (const [what, times] of Object.entries(delays)) {
+      const [, median = Number.NaN] = times.toSorted((a, b) => a - b);
+      t.diagnostic(`${what}: ${times.map(Math.round).join(', ')} ms after kubelet`);
+      assert.ok(median < 2_000, `${what}: ${times.join(', ')} ms`);
+    }
   });
 });
 
