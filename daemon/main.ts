@@ -22,7 +22,7 @@ import { helperProbe } from './doctor/helper.ts';
 import { hostsFileProbe } from './doctor/hosts-file.ts';
 import { startNames } from './names/manager.ts';
 import { openJsonFile, openJsonFolder } from './state/json-files.ts';
-import { findPlace } from './volumes/place.ts';
+import { findPlace, leavePlace } from './volumes/place.ts';
 import { VolumeRegistry, type Made } from './volumes/registry.ts';
 
 /** What the agent runs on unless a connection says otherwise: any image with Node 24 does. */
@@ -71,8 +71,10 @@ const openParts: DaemonOptions['openParts'] = async ({ paths, log, signal }) => 
     parse: (value) => Session.parse(value),
     log,
   });
+  const place = await findPlace(paths, uid);
+  undo.defer(() => leavePlace(place));
   const volumes = await VolumeRegistry.open(
-    await findPlace(paths, uid),
+    place,
     points.files(await openJsonFile<Made>(join(paths.stateFolder, 'files.json'), { version: 1, log })),
     log,
   );

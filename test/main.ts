@@ -1,10 +1,12 @@
 /**
  * `npm test`: everything, on a machine that has nothing of it. Checks and unit tests first, then a real Kubernetes and
  * the tests on it, then all of it away again. `npm test -- unit` and `npm test -- e2e [FILE...]` run a part.
+ * `npm run test:faults [-- crash | faults] [--only PATTERN] [--seed N]` runs the matrices of docs/reliability.md whole.
  */
 import { spawn } from 'node:child_process';
 import { globSync } from 'node:fs';
 import { join } from 'node:path';
+import { parseArgs } from 'node:util';
 import { ensurePackages } from '../setup/packages.ts';
 import { down, status, up } from './cluster/cluster.ts';
 import { instanceName } from './cluster/instance.ts';
@@ -14,11 +16,36 @@ const report = (line: string): void => void process.stderr.write(`test: ${line}\
 const interrupted = new AbortController();
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => interrupted.abort(new Error(signal)));
 
-const [part = 'all', ...files] = process.argv.slice(2);
-if (!['all', 'check', 'unit', 'e2e'].includes(part)) {
-  process.stderr.write('usage: npm test [-- check | unit | e2e [FILE...]]\n');
+const [part = 'all', ...rest] = process.argv.slice(2);
+const matrices = { crash: ['helper-crash', 'crash'], faults: ['faults'] };
+
+function usage(): never {
+  process.stderr.write(
+    'usage: npm test [-- check | unit | e2e [FILE...]]\n' +
+      '       npm run test:faults [-- crash | faults] [--only PATTERN] [--seed N]\n',
+  );
   process.exit(2);
 }
+
+const filesOf = (names: string[]): string[] => names.map((name) => `test/faults/${name}.test.ts`);
+
+/** The files of the matrices that are asked for; the tests find the rest of it in the environment. */
+function faults(args: string[]): string[] {
+  const options = { only: { type: 'string', default: '' }, seed: { type: 'string', default: '1' } } as const;
+  try {
+    const { values, positionals } = parseArgs({ args, options, allowPositionals: true });
+    process.env['BOWLINE_FAULTS'] = values.only;
+    process.env['BOWLINE_SEED'] = values.seed;
+    if (positionals.length === 0) return filesOf(Object.values(matrices).flat());
+    return positionals.flatMap((name) => filesOf(matrices[name as keyof typeof matrices]));
+  } catch {
+    return usage();
+  }
+}
+
+if (!['all', 'check', 'unit', 'e2e', 'faults'].includes(part)) usage();
+/** Those that were named; everything without. */
+const files = part === 'faults' ? faults(rest) : rest;
 
 async function run(what: string, args: string[], environment: Record<string, string> = {}): Promise<boolean> {
   const started = performance.now();
@@ -51,10 +78,13 @@ async function unit(): Promise<boolean> {
 }
 
 /** On BOWLINE_TEST_KUBECONFIG, else on the test cluster: one that is up already is used and left up. */
-async function e2e(): Promise<boolean> {
-  const found = files.length > 0 ? files : globSync('test/{attacks,cluster,e2e}/*.test.ts', { cwd: root }).sort();
+async function onCluster(): Promise<boolean> {
+  const all = globSync('test/{attacks,cluster,e2e}/*.test.ts', { cwd: root }).sort();
+  // Of the crash matrix a sample; a single fault of the other takes minutes.
+  const found = files.length > 0 ? files : [...all, ...filesOf(matrices.crash)];
   // One file after the other: each may cut links and kill daemons, and two cores carry the whole cluster.
-  const args = ['--test', '--test-concurrency=1', '--test-timeout=600000', ...reporter, ...found];
+  const limit = part === 'faults' ? 3 * 3_600_000 : 600_000;
+  const args = ['--test', '--test-concurrency=1', `--test-timeout=${limit}`, ...reporter, ...found];
   const given = process.env['BOWLINE_TEST_KUBECONFIG'];
   if (given !== undefined) return run(`tests on the cluster of ${given}`, args);
   const name = instanceName();
@@ -73,5 +103,5 @@ const outcomes: boolean[] = [];
 if (part === 'all' || part === 'check')
   outcomes.push(await run('check', ['setup/check.ts']), await run('supply chain', ['setup/supply-chain.ts']));
 if (part === 'all' || part === 'unit') outcomes.push(await unit());
-if (part === 'all' || part === 'e2e') outcomes.push(await e2e());
+if (part === 'all' || part === 'e2e' || part === 'faults') outcomes.push(await onCluster());
 process.exitCode = outcomes.every(Boolean) ? 0 : 1;

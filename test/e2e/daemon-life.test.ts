@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs';
 import { after, afterEach, before, suite, test, type TestContext } from 'node:test';
 import { deployShop } from '../../examples/shop/deploy.ts';
 import { startLoad, type Load } from '../cluster/load.ts';
@@ -242,6 +242,7 @@ void suite('life of the daemon', { timeout: 600_000 }, () => {
 
   test('of two daemons started at once there is one', async () => {
     await dev.must(['daemon', 'stop']);
+    assert.ok(!existsSync(dev.machine.path('/run/user/1500/bowline/files')), 'no folder stays in memory');
     const starts = await Promise.all([1, 2, 3].map(() => dev.json<{ pid: number }>(['daemon', 'start'])));
     const pid = await daemonPid();
     assert.deepEqual(

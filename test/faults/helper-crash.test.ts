@@ -18,7 +18,7 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { suite, test, type TestContext } from 'node:test';
+import { suite, test } from 'node:test';
 import { connectHelper } from '../../helper/client.ts';
 import { waitUntil } from '../cluster/wait.ts';
 
@@ -110,7 +110,7 @@ void suite('the helper, killed after each write', { skip, timeout: 600_000, conc
     void test(inPlace ? 'in place' : 'beside and renamed', { timeout: 600_000 }, async (t) => {
       const steps = await whole(inPlace);
       assert.ok(steps.includes(inPlace ? 'ftruncate hosts' : `rename .hosts.bowline-${nobody}`), steps.join(', '));
-      (t as TestContext).diagnostic(`${steps.length} steps, every ${stride}th`);
+      t.diagnostic(`${steps.length} steps, every ${stride}th`);
       for (let step = 1; step <= steps.length; step += stride) {
         using here = place(inPlace);
         const writes = await live(here, step);
