@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Entry, EnvironmentFile, Problem } from './environment-file.ts';
 import { parseEnvironmentFile } from './parse.ts';
+import { azdsExample } from './testing/documented-examples.ts';
 
 const parse = (text: string): { file: EnvironmentFile; problems: Problem[] } =>
   parseEnvironmentFile(text, { file: 'azds-local.env' });
@@ -25,6 +26,17 @@ function partsOf(text: string): unknown[] {
 
 const complaints = (text: string): string[] =>
   parse(text).problems.map(({ line, column, length, message }) => `${line}:${column}+${length} ${message}`);
+
+void test('the example of the documentation of Dev Spaces', () => {
+  const { file, problems } = parse(azdsExample);
+  assert.deepEqual([problems, file.warnings], [[], []]);
+  assert.deepEqual(
+    file.entries.map(
+      ({ name, parts }) => `${name}=${parts.map((part) => (typeof part === 'string' ? part : part.text)).join('')}`,
+    ),
+    azdsExample.split('\n').filter((line) => line !== '' && !line.startsWith('#')),
+  );
+});
 
 void test('a file as users of Dev Spaces have it', () => {
   const entries = entriesOf(`# The folder of the volume "whitelist", and a file in it.

@@ -5,6 +5,7 @@ import * as z from 'zod';
 import { bridgeSchema } from './bridge-schema.ts';
 import type { Parsed } from './environment-file.ts';
 import { parseEnvironmentFile } from './parse.ts';
+import { bridgeExample } from './testing/documented-examples.ts';
 
 const parse = (text: string): Parsed => parseEnvironmentFile(text, { file: 'KubernetesLocalProcessConfig.yaml' });
 const complaints = (text: string): string[] =>
@@ -24,6 +25,24 @@ function partsOf(text: string): unknown[] {
     return said;
   });
 }
+
+void test('the example of the documentation of Bridge to Kubernetes', () => {
+  const { file, problems } = parse(bridgeExample);
+  assert.deepEqual([problems, file.warnings], [[], []]);
+  assert.deepEqual(
+    file.entries.map(({ name, parts }) => [
+      name,
+      ...parts.map((part) => (typeof part === 'string' ? part : part.text)),
+    ]),
+    [
+      ['KUBERNETES_IN_CLUSTER_CONFIG_OVERRIDE', '$(volumeMounts:default-token-*)'],
+      ['ALLOW_LIST_PATH', '$(volumeMounts:allow-list)', '/allow-list'],
+      ['MYAPP1_SERVICE_HOST', '$(services:myapp1)', '/api/v1/'],
+      ['MYAPP2_SERVICE_HOST', '$(services:myapp2.mynamespace)'],
+      ['DEBUG_MODE', 'true'],
+    ],
+  );
+});
 
 void test('a file as users of Bridge to Kubernetes have it', () => {
   const { file, problems } = parse(`version: 0.1

@@ -228,7 +228,7 @@ void suite('the environment of a program', () => {
       assert.equal(rewritten[name], undefined);
     }
     assert.deepEqual(warnings, [
-      'STATS_API_SERVICE_PORT_DNS, STATS_API_PORT_53_UDP: not carried, and as in the pod; port 53 of stats-api: UDP is not carried, only TCP.',
+      'STATS_API_SERVICE_PORT_DNS and 1 more are as in the pod, where nothing answers from here: port 53 of stats-api: UDP is not carried, only TCP.',
     ]);
     const file = { variables: { STATS_API_PORT_53_UDP: 'mine' }, warnings: [], notes: [] };
     assert.deepEqual(Object.keys((await environmentOf({ ...input, facts, file })).notCarried), [

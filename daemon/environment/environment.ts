@@ -61,7 +61,7 @@ export async function environmentOf(input: EnvironmentInput): Promise<Environmen
   result.add('file', input.file.variables, 'the environment file says so');
   const notCarried = leftAsInPod(services.notCarried, result);
   for (const [why, names] of Map.groupBy(Object.keys(notCarried), (name) => notCarried[name]!))
-    warnings.push(`${names.join(', ')}: not carried, and as in the pod; ${why}`);
+    warnings.push(`${named(names)} as in the pod, where nothing answers from here: ${why}`);
   return {
     variables: result.variables,
     origins: result.origins,
@@ -72,6 +72,10 @@ export async function environmentOf(input: EnvironmentInput): Promise<Environmen
     notes,
   };
 }
+
+/** Kubernetes has up to ten for a port; `notCarried` has them all. */
+const named = ([first = '', ...more]: string[]): string =>
+  more.length === 0 ? `${first} is` : `${first} and ${more.length} more are`;
 
 /** Of the names that are not carried those that the container has from kubelet, and nobody else has set. */
 function leftAsInPod(notCarried: Record<string, string>, { variables, origins }: Sources): Record<string, string> {

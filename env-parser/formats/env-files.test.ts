@@ -1,15 +1,12 @@
 import assert from 'node:assert/strict';
-import { execFile } from 'node:child_process';
-import { once } from 'node:events';
-import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
-import { json } from 'node:stream/consumers';
+import { spawnSync } from 'node:child_process';
 import { test } from 'node:test';
-import { parseEnv, promisify } from 'node:util';
+import { fileURLToPath } from 'node:url';
+import { parseEnv } from 'node:util';
 import { parse as dotenv } from 'dotenv';
 import { formatVariables } from '../formats.ts';
 import { awkward } from '../testing/awkward-values.ts';
-import { isInstalled, temporaryFile } from '../testing/consumer.ts';
+import { temporaryFile } from '../testing/consumer.ts';
 import { Random } from '../testing/random.ts';
 
 const namesOf = (skipped: Array<{ name: string }>): string[] => skipped.map(({ name }) => name).sort();
@@ -72,39 +69,22 @@ void test('docker: every value by the documented rules, and what a line cannot h
   assert.deepEqual(readDocker(text), expected);
 });
 
-const noDocker = isInstalled('docker', '--help') ? false : 'the docker command is not installed';
-
-void test('docker: every value as the docker command sends it', { skip: noDocker }, async () => {
+void test('docker: every value as the docker command reads it', () => {
   const { text, skipped } = formatVariables(forDocker, 'docker');
-  const created = await sentByDocker(text);
   const held = Object.entries(forDocker).filter(([name]) => !namesOf(skipped).includes(name));
-  assert.deepEqual(created.toSorted(), held.map(([name, value]) => `${name}=${value}`).toSorted());
+  assert.deepEqual(readByDocker(text).toSorted(), held.map(([name, value]) => `${name}=${value}`).toSorted());
 });
 
-/** What `docker create --env-file` asks of the engine. The command reads the file itself; this is an engine's first answers. */
-async function sentByDocker(text: string): Promise<string[]> {
+/** NAME=value, as the parser of the docker command has it: a program around that, built from its source. */
+function readByDocker(text: string): string[] {
   using file = temporaryFile(text);
-  const { promise, resolve } = Promise.withResolvers<string[]>();
-  const engine = createServer((request, response) => {
-    void (async () => {
-      if (!request.url?.includes('/containers/create')) {
-        response.setHeader('Api-Version', '1.47').end('OK');
-        return;
-      }
-      resolve(((await json(request)) as { Env: string[] }).Env);
-      response.writeHead(201, { 'content-type': 'application/json' }).end('{"Id":"x","Warnings":[]}');
-    })();
+  const read = spawnSync('go', ['run', '.', file.path], {
+    cwd: fileURLToPath(new URL('../testing/docker-env-file', import.meta.url)),
+    // A fresh shell often does not have Go's own place in PATH.
+    env: { ...process.env, PATH: `${process.env['PATH']}:/usr/local/go/bin:/usr/lib/go/bin` },
+    encoding: 'utf8',
+    maxBuffer: 10 * 1024 * 1024,
   });
-  await once(engine.listen(0, '127.0.0.1'), 'listening');
-  try {
-    const { port } = engine.address() as AddressInfo;
-    const args = ['--host', `tcp://127.0.0.1:${port}`, 'create', '--env-file', file.path, 'image'];
-    const run = promisify(execFile)('docker', args);
-    // When the command fails there is no request to wait for.
-    const [sent] = await Promise.all([Promise.race([promise, run.then(() => promise)]), run]);
-    return sent;
-  } finally {
-    engine.closeAllConnections();
-    engine.close();
-  }
+  assert.equal(read.status, 0, read.error?.message ?? read.stderr);
+  return JSON.parse(read.stdout) as string[];
 }

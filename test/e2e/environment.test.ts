@@ -8,6 +8,7 @@ import { after, before, suite, test } from 'node:test';
 import type { V1Container, V1EnvVar, V1Pod } from '@kubernetes/client-node';
 import { Environment } from '../../api/schema.ts';
 import { belongsToMachine } from '../../env-parser/machine-variables.ts';
+import { azdsExample, bridgeExample } from '../../env-parser/testing/documented-examples.ts';
 import { createNamespace } from '../cluster/namespace.ts';
 import { distrolessImage, nodeImage } from '../cluster/stock-images.ts';
 import { waitUntil } from '../cluster/wait.ts';
@@ -29,7 +30,9 @@ void suite('the environment', { timeout: 900_000 }, () => {
     await dev.cluster.kubectl(['apply', '-n', other, '-f', '-'], { input: list(...answering('myapp2')) });
     await dev.namespace.apply([
       ...answering('myapp1'),
-      configMap('whitelist', { whitelist: 'alice\nbob\n' }),
+      serviceAt('redis', { port: 6379 }),
+      serviceAt('clock', { port: 123, protocol: 'UDP' }),
+      configMap('whitelist', { whitelist: 'alice\nbob\n', 'allow-list': 'carol\n' }),
       configMap('settings', { LOG_LEVEL: 'debug', 'dotted.name': 'yes', MOTTO: `it's "so" $HOME \`now\`\n100% ünï!` }),
       secret('database', { USER: 'shop', PASSWORD: 'p$(LOG_LEVEL)$$x' }),
       deployment('everything', { ...everything, command: shell }),
@@ -41,11 +44,14 @@ void suite('the environment', { timeout: 900_000 }, () => {
           command: shell,
           env: [
             { name: 'MYAPP1_SERVICE_HOST', value: 'of the container' },
-            { name: 'LIST', value: '/etc/lists/whitelist' },
+            { name: 'LIST', value: '/etc/whitelist/whitelist' },
           ],
-          volumeMounts: [{ name: 'whitelist', mountPath: '/etc/lists' }],
+          volumeMounts: ['whitelist', 'allow-list'].map((volume) => ({ name: volume, mountPath: `/etc/${volume}` })),
         },
-        { volumes: [{ name: 'whitelist', configMap: { name: 'whitelist' } }] },
+        {
+          volumes: ['whitelist', 'allow-list'].map((volume) => ({ name: volume, configMap: { name: 'whitelist' } })),
+          beside: metadataService,
+        },
       ),
     ]);
     await Promise.all(
@@ -74,8 +80,14 @@ void suite('the environment', { timeout: 900_000 }, () => {
     return items[0]!;
   };
 
+  /** A folder of the developer with an environment file in it. */
+  const project = async (name: string, file: string, text: string): Promise<string> => {
+    const folder = `${dev.machine.home}/${name}`;
+    await dev.sh(`mkdir -p ${folder} && cat > ${folder}/${file}`, { input: text });
+    return folder;
+  };
   test('every variable of the running process, equal or rewritten on purpose', async () => {
-    const [{ variables, origins, rewritten, source }, pod] = [
+    const [{ variables, origins, rewritten, notCarried, source, warnings }, pod] = [
       await environmentOf('everything'),
       await processOf('everything'),
     ];
@@ -88,6 +100,13 @@ void suite('the environment', { timeout: 900_000 }, () => {
     for (const name of Object.keys(rewritten)) assert.match(name, /_(SERVICE|PORT)(_|$)/, 'only what says an address');
     assert.equal(origins['BY_ENTRYPOINT'], 'container');
     assert.equal(origins['KUBERNETES_SERVICE_HOST'], 'service');
+    assert.deepEqual([pod['REDIS_PORT'], variables['REDIS_PORT']], ['6379', '6379'], 'set by the workload');
+    assert.match(variables['REDIS_SERVICE_HOST'] ?? '', /^127\.66\./, 'set by Kubernetes');
+    assert.match(notCarried['CLOCK_SERVICE_HOST'] ?? '', /UDP is not carried/);
+    assert.equal(variables['CLOCK_SERVICE_HOST'], pod['CLOCK_SERVICE_HOST'], 'what cannot be carried stays');
+    const clock = Object.keys(pod).filter((name) => name.startsWith('CLOCK_'));
+    assert.deepEqual(Object.keys(notCarried).sort(), clock.sort());
+    assert.match(warnings.join('\n'), /CLOCK_SERVICE_HOST and \d+ more .*port 123 of clock: UDP is not carried/);
   });
 
   test('without anything in the image that could tell: as kubelet resolves them, with the fields of the original', async () => {
@@ -136,6 +155,23 @@ void suite('the environment', { timeout: 900_000 }, () => {
     const end = ended(watching);
     const text = (): string => readFileSync(dev.machine.path(file), 'utf8');
     await waitUntil(() => text().includes('BY_ENTRYPOINT=yes'), { what: 'the file' });
+    const cwd = await project('validate', 'azds-local.env', named);
+    const { exitCode: status, stdout: report } = await dev.bowline(['env', 'validate'], { cwd });
+    assert.equal(status, 5);
+    for (const problem of [
+      'error: .*:2:3: There is no Service myapp3 in the namespace mynamespace\n[^]*did you mean mynamespace.myapp2',
+      'error: .*:3:3: There is no Service mynamespace in the namespace myapp2\n[^]*did you mean mynamespace.myapp2',
+      'error: .*:4:3: There is no namespace bowline-none\n',
+      'error: .*:5:3: The container has no volume whitelst\n[^]*did you mean whitelist',
+      'warning: .*:6:1: A shell cannot hold the name 1X',
+    ])
+      assert.match(report, new RegExp(problem));
+    assert.match(report, /: 4 problems; checked against .*\/whitelisted\n$/);
+    const refused = await dev.bowline(['connect', 'deploy/everything', '-n', dev.namespace.name], { cwd });
+    const places = (said: string): string[] =>
+      [...said.matchAll(/\b([2-5]):3: There is|\b5:3: The container/g)].map(String);
+    assert.equal(refused.exitCode, 2);
+    assert.equal(places(refused.stderr).length, 4, `a connect says the same: ${refused.stderr}`);
     assert.equal(await dev.sh(`stat -c '%a %U' ${file}`), '600 dev');
     await dev.namespace.apply([
       { apiVersion: 'v1', kind: 'Service', metadata: { name: 'late' }, spec: { ports: [{ port: 9 }] } },
@@ -152,12 +188,6 @@ void suite('the environment', { timeout: 900_000 }, () => {
     await untouched();
   });
 
-  /** A folder of the developer with an environment file in it. */
-  const project = async (name: string, file: string, text: string): Promise<string> => {
-    const folder = `${dev.machine.home}/${name}`;
-    await dev.sh(`mkdir -p ${folder} && cat > ${folder}/${file}`, { input: text });
-    return folder;
-  };
   const connect = (name: string, ...more: string[]): string[] => [
     'connect',
     `deploy/${name}`,
@@ -236,19 +266,43 @@ void suite('the environment', { timeout: 900_000 }, () => {
     await untouched();
   });
 
-  test('a Bridge to Kubernetes file: volumes at their local path, services, a host of outside through the cluster', async () => {
+  test('KubernetesLocalProcessConfig.yaml as Bridge to Kubernetes documents it, unchanged', async () => {
+    const cwd = await project('bridge-documented', 'KubernetesLocalProcessConfig.yaml', bridgeExample);
+    const script = [
+      'ls $KUBERNETES_IN_CLUSTER_CONFIG_OVERRIDE',
+      'cat $ALLOW_LIST_PATH',
+      'curl -sS http://$MYAPP1_SERVICE_HOST; curl -sS http://$MYAPP2_SERVICE_HOST/',
+      'echo ${MYAPP1_SERVICE_HOST#*/} $DEBUG_MODE',
+    ].join('; ');
+    const { exitCode, stdout, stderr } = await dev.bowline(connect('whitelisted', '--', 'sh', '-ec', script), { cwd });
+    const expected = 'ca.crt\nnamespace\ntoken\ncarol\nmyapp1\nmyapp2\napi/v1/ true\n';
+    assert.deepEqual([exitCode, stdout], [0, expected], stderr);
+    assert.doesNotMatch(stderr, /KubernetesLocalProcessConfig|error/);
+    await untouched();
+  });
+
+  test('a Bridge to Kubernetes file: local paths, hosts and addresses of outside through the cluster, managed identity', async () => {
     const server = new URL(
       (await dev.cluster.kubectl(['config', 'view', '-o', 'jsonpath={.clusters[0].cluster.server}'])).trim(),
     );
-    const cwd = await project('bridge', 'KubernetesLocalProcessConfig.yaml', bridgeExample(server));
+    const inside = (
+      await dev.namespace.kubectl(['get', 'service', 'myapp1', '-o', 'jsonpath={.spec.clusterIP}'])
+    ).trim();
+    const cwd = await project('bridge', 'KubernetesLocalProcessConfig.yaml', bridgeFile(server, inside));
     const script = [
       'cat $WHITELIST/whitelist whitelist-here/whitelist',
       'curl -sS $MYAPP1/; curl -sS http://$MYAPP2/',
       'curl -sSk https://$API_HOST:$API_PORT/version | grep -o gitVersion',
+      // An address that this machine does not reach itself.
+      'curl -sS $INSIDE/',
+      'curl -sS -H Metadata:true $AZURE_POD_IDENTITY_AUTHORITY_HOST/metadata/identity/oauth2/token',
     ].join('; ');
     const { exitCode, stdout, stderr } = await dev.bowline(connect('whitelisted', '--', 'sh', '-ec', script), { cwd });
-    assert.deepEqual([exitCode, stdout], [0, 'alice\nbob\nalice\nbob\nmyapp1\nmyapp2\ngitVersion\n'], stderr);
+    const lists = 'alice\nbob\nalice\nbob\n';
+    const expected = `${lists}myapp1\nmyapp2\ngitVersion\nmyapp1\nmetadata true /metadata/identity/oauth2/token\n`;
+    assert.deepEqual([exitCode, stdout], [0, expected], stderr);
     assert.match(stderr, /Probes has no effect/);
+    assert.match(stderr, /LifecycleHooks has no effect/);
     assert.equal(await dev.sh(`ls ${cwd}`), 'KubernetesLocalProcessConfig.yaml', 'what was put there is gone');
     await untouched();
   });
@@ -283,23 +337,7 @@ void suite('the environment', { timeout: 900_000 }, () => {
   });
 });
 
-/** The four entries of the documented example. */
-const azdsExample = `
-# a file of a volume, by the folder into which that is brought
-
-WHITELIST_PATH=\${volumes.whitelist}/whitelist
-
-# the token, as clusters of that time named its volume
-
-KUBERNETES_IN_CLUSTER_CONFIG_OVERWRITE=\${volumes.default-token-*|${account}}
-
-# services: of the namespace, and of another one
-
-MYAPP1_SERVICE_HOST=\${services.myapp1}
-MYAPP2_SERVICE_HOST=\${services.mynamespace.myapp2}
-`;
-
-const bridgeExample = (server: URL): string => `
+const bridgeFile = (server: URL, inside: string): string => `
 version: 0.1
 volumeMounts:
   - name: whitelist
@@ -315,9 +353,36 @@ env:
     value: $(externalEndpoints:${server.hostname}:${server.port})
   - name: API_PORT
     value: "${server.port}"
+  - name: INSIDE
+    value: $(externalEndpoints:${inside}:80)
 enableFeatures:
   - Probes
+  - LifecycleHooks
+  - ManagedIdentity
 `;
+
+/** Names that a file may get wrong. */
+const named = `FINE=\${services.myapp1}\${services.mynamespace.myapp2}
+A=\${services.mynamespace.myapp3}
+B=\${services.myapp2.mynamespace}
+C=\${services.bowline-none.x}
+D=\${volumes.whitelst}
+1X=1
+`;
+
+/** Stands for the metadata service of a cloud, in the place where a pod finds it. */
+const metadataService: V1Container = {
+  name: 'metadata',
+  image: nodeImage,
+  imagePullPolicy: 'IfNotPresent',
+  command: [
+    'sh',
+    '-ec',
+    `ip address add 169.254.169.254/32 dev lo
+exec node -e 'require("node:http").createServer((q, a) => a.end("metadata " + q.headers.metadata + " " + q.url + "\\n")).listen(80, "169.254.169.254")'`,
+  ],
+  securityContext: { capabilities: { add: ['NET_ADMIN'] } },
+};
 
 /** Variables from all that Kubernetes offers. */
 const everything: Omit<V1Container, 'name'> = {
@@ -328,6 +393,7 @@ const everything: Omit<V1Container, 'name'> = {
   ],
   resources: { limits: { cpu: '250m', memory: '64Mi' }, requests: { cpu: '10m', memory: '32Mi' } },
   env: [
+    { name: 'REDIS_PORT', value: '6379' },
     { name: 'PLAIN', value: 'plain text' },
     { name: 'EMPTY', value: '' },
     { name: 'LOG_LEVEL_AGAIN', value: '$(LOG_LEVEL)/$$(LOG_LEVEL)/$(NOBODY)' },
@@ -368,7 +434,15 @@ function secret(name: string, stringData: Record<string, string>): object {
   return { apiVersion: 'v1', kind: 'Secret', metadata: { name }, stringData };
 }
 
-function deployment(name: string, container: Omit<V1Container, 'name'>, pod: object = {}): object {
+function serviceAt(name: string, port: object): object {
+  return { apiVersion: 'v1', kind: 'Service', metadata: { name }, spec: { ports: [port] } };
+}
+
+function deployment(
+  name: string,
+  container: Omit<V1Container, 'name'>,
+  { beside, ...pod }: { volumes?: object[]; beside?: V1Container } = {},
+): object {
   const labels = { app: name };
   const image = nodeImage;
   return {
@@ -378,10 +452,13 @@ function deployment(name: string, container: Omit<V1Container, 'name'>, pod: obj
     spec: {
       selector: { matchLabels: labels },
       template: {
-        metadata: { labels, annotations: { note: 'a note' } },
+        metadata: { labels, annotations: { note: 'a note', 'kubectl.kubernetes.io/default-container': 'main' } },
         spec: {
           terminationGracePeriodSeconds: 0,
-          containers: [{ name: 'main', image, imagePullPolicy: 'IfNotPresent', ...container }],
+          containers: [
+            { name: 'main', image, imagePullPolicy: 'IfNotPresent', ...container },
+            ...(beside === undefined ? [] : [beside]),
+          ],
           ...pod,
         },
       },
