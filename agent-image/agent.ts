@@ -20,7 +20,7 @@ import { InboundTunnels } from './tunnels.ts';
 import { startUdp } from './udp.ts';
 
 /** How long open connections, and callers that do not know yet, are served after SIGTERM. */
-const lastService = 5_000;
+const lastService = 10_000;
 /** No new connection for as long: nobody is sent here any more. */
 const forgotten = 1_000;
 

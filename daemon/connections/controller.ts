@@ -257,6 +257,17 @@ export class ConnectionController implements Supervised {
     await tunnels?.close();
   }
 
+  async saveSuspended(suspended: boolean): Promise<void> {
+    this.current.session = { ...this.session, suspended };
+    try {
+      await this.save('connected');
+    } catch (error) {
+      // Not to be done where it cannot be saved; to be over is found out by the next daemon too.
+      if (suspended) this.current.session = { ...this.session, suspended: false };
+      throw error;
+    }
+  }
+
   attachNames(signal: AbortSignal): Promise<void> {
     return this.names.attach(quiet, signal);
   }

@@ -31,6 +31,8 @@ export const Session = z.object({
   passedOn: Connection.shape.passedOn,
   proofs: z.array(ProofTarget),
   originals: Connection.shape.originals,
+  /** The Services lead to the originals, or are on the way there, until an agent can be reached again. */
+  suspended: z.optional(z.boolean()),
   warnings: z.array(Warning),
 });
 export type Session = z.infer<typeof Session>;

@@ -10,6 +10,7 @@ import { leases } from '../cluster/resources.ts';
 import { agentRunning, type RunningAgent } from '../redirect/agent-wait.ts';
 import { proveRedirect } from '../redirect/proof.ts';
 import { reachAgent } from './reach.ts';
+import { agentLeaves, canSuspend, hasAgent, resumeRedirect, suspendRedirect } from './suspension.ts';
 import type { Tie } from './tie.ts';
 import type { Tunnels } from './tunnels.ts';
 import { lossOf } from './upkeep.ts';
@@ -26,6 +27,8 @@ export interface Supervised extends Tie {
   /** The way to the agent is there again: what uses it goes on. */
   takeTunnels(tunnels: Tunnels, agent: RunningAgent): void;
   dropTunnels(): Promise<void>;
+  /** Saved before the Services are led back to the originals, and after they lead to the agent again. */
+  saveSuspended(suspended: boolean): Promise<void>;
   /** Names that could not be attached before the daemon was restarted. */
   attachNames(signal: AbortSignal): Promise<void>;
   /** Requests through these Services arrive here. */
@@ -36,6 +39,12 @@ export interface Supervised extends Tie {
 
 /** Milliseconds between two proofs while they fail; while they succeed it is a setting of the connection. */
 const doubtInterval = 3000;
+/**
+ * Milliseconds: with the network back the tie is there again within 3 s. A connect that was begun without a network is given
+ * up, because the kernel repeats it after 1, 2, 4, 8 s.
+ */
+const longestPause = 1000;
+const answerTimeout = 2500;
 
 export class Supervision {
   private readonly tie: Supervised;
@@ -71,12 +80,16 @@ export class Supervision {
 
   /** One session, until it ends. */
   private async hold(signal: AbortSignal): Promise<void> {
+    const { tie } = this;
+    let tunnels = tie.tunnels ?? (await this.reconnect(signal));
     while (!signal.aborted) {
-      const tunnels = this.tie.tunnels ?? (await this.reconnect(signal));
-      const reason = await this.watch(tunnels, signal);
+      const { reason, leaving } = await this.watch(tunnels, signal);
       if (signal.aborted) break;
-      await this.tie.dropTunnels();
-      this.tie.setState('reconnecting', reason);
+      tie.setState('reconnecting', reason);
+      // An agent that leaves serves to the end what came through it; its tunnels end by themselves.
+      if (leaving) await this.suspend(signal);
+      else await tie.dropTunnels();
+      tunnels = await this.reconnect(signal);
     }
   }
 
@@ -99,10 +112,16 @@ export class Supervision {
     }
   }
 
-  /** Resolves with the reason when the tunnels have ended. Proves the redirect now and then, more often while it fails. */
-  private async watch(tunnels: Tunnels, signal: AbortSignal): Promise<string> {
-    const ended = Promise.withResolvers<string>();
-    const onAbort = (): void => ended.resolve('ending');
+  /**
+   * Resolves with the reason when the tunnels have ended, or their agent is going to. Proves the redirect now and then, more
+   * often while it fails.
+   */
+  private async watch(tunnels: Tunnels, signal: AbortSignal): Promise<{ reason: string; leaving: boolean }> {
+    const ended = Promise.withResolvers<{ reason: string; leaving: boolean }>();
+    const onAbort = (): void => ended.resolve({ reason: 'ending', leaving: false });
+    const over = new AbortController();
+    void this.awaitLeave(AbortSignal.any([signal, over.signal])).then(ended.resolve);
+    void tunnels.closed.then((reason) => ended.resolve({ reason, leaving: false }));
     signal.addEventListener('abort', onAbort, { once: true });
     try {
       while (!signal.aborted) {
@@ -111,15 +130,53 @@ export class Supervision {
         const interval = this.tie.state === 'connected' ? proofSeconds * 1000 : doubtInterval;
         this.endPause = () => pause.abort();
         const tick = delay(interval, undefined, { signal: pause.signal, ref: false }).catch(() => undefined);
-        const reason = await Promise.race([tunnels.closed, ended.promise, tick]);
+        const end = await Promise.race([ended.promise, tick]);
         pause.abort();
-        if (reason !== undefined) return reason;
+        if (end !== undefined) return end;
         await this.prove(tunnels, 10_000, signal);
       }
-      return 'ending';
+      return { reason: 'ending', leaving: false };
     } finally {
+      over.abort();
       signal.removeEventListener('abort', onAbort);
     }
+  }
+
+  /** Settles only when the agent leaves: else it says nothing. */
+  private async awaitLeave(signal: AbortSignal): Promise<{ reason: string; leaving: boolean }> {
+    const { tie } = this;
+    const { cluster, session, agent, log } = tie;
+    const reason =
+      agent &&
+      (await agentLeaves(cluster, session, agent.pod, signal).catch((error: unknown) => {
+        log.warn('notice-ended', { connection: tie.name, reason: String(error) });
+        return undefined;
+      }));
+    return reason === undefined ? new Promise(() => undefined) : { reason, leaving: true };
+  }
+
+  /** Leads the Services back to the originals until there is an agent; where that fails it is tried with the next attempt. */
+  private async suspend(signal: AbortSignal): Promise<void> {
+    const { tie } = this;
+    if (!canSuspend(tie.session)) return;
+    try {
+      await tie.saveSuspended(true);
+      await suspendRedirect(tie.cluster, tie.session, signal);
+      tie.log.info('redirect-suspended', { connection: tie.name });
+    } catch (error) {
+      signal.throwIfAborted();
+      tie.log.warn('suspend-failed', { connection: tie.name, reason: BowlineError.from(error).message });
+    }
+  }
+
+  private async unsuspend(signal: AbortSignal): Promise<void> {
+    const { tie } = this;
+    if (tie.session.suspended !== true) return;
+    await resumeRedirect(tie.cluster, tie.session, signal);
+    tie.log.info('redirect-resumed', { connection: tie.name });
+    await tie.saveSuspended(false).catch((error: unknown) => {
+      tie.log.warn('save-failed', { connection: tie.name, reason: String(error) });
+    });
   }
 
   /** Says whether it is proved that requests through the Services arrive here. The tunnels stay, whatever comes out. */
@@ -142,21 +199,23 @@ export class Supervision {
   private async reconnect(signal: AbortSignal): Promise<Tunnels> {
     const { tie } = this;
     const { cluster, log } = tie;
-    for (let pause = 200; ; pause = Math.min(pause * 2, 2000)) {
+    for (let pause = 200; ; pause = Math.min(pause * 2, longestPause)) {
       let opened: Tunnels | undefined;
       try {
         const { session } = tie;
         const { id, namespace, leaseName, image, target } = session;
-        const lease = await cluster.find(leases, leaseName, namespace, { signal });
+        const lease = await cluster.find(leases, leaseName, namespace, { signal, timeout: answerTimeout });
         const loss = lossOf(session, lease, tie.silent());
         if (loss !== undefined) tie.lose(loss);
         signal.throwIfAborted();
+        if (!(await hasAgent(cluster, session, signal))) await this.suspend(signal);
         const container = target?.container ?? 'agent';
         const wait = { session: id, namespace, container, image: image.name, timeout: 10_000, signal };
         const agent = await agentRunning(cluster, wait);
         opened = await reachAgent(cluster, session, agent.pod, tie.accept, { timeout: 3000, signal });
         await opened.outbound.call('resume', {}, signal);
         tie.takeTunnels(opened, agent);
+        await this.unsuspend(signal);
         await tie.attachNames(signal);
         await this.prove(opened, 15_000, signal);
         return opened;
@@ -165,6 +224,7 @@ export class Supervision {
         await opened?.close();
         signal.throwIfAborted();
         const cause = BowlineError.from(error);
+        if (cause.code === 'PIPE_FAILED') await this.suspend(signal);
         const wait = pause * (0.75 + Math.random() / 2);
         log.info('reconnect-failed', {
           connection: tie.name,

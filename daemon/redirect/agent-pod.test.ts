@@ -149,7 +149,7 @@ void suite('the clone of a pod', () => {
       [{ disk: 'fast' }, 'web', 'high'],
     );
     assert.deepEqual(spec.imagePullSecrets, [{ name: 'registry' }]);
-    assert.equal(spec.terminationGracePeriodSeconds, 5);
+    assert.equal(spec.terminationGracePeriodSeconds, 12);
   });
 
   void test('the node of an original: preferred; required, in each alternative, where a volume is only there', () => {

@@ -15,6 +15,12 @@ import { agentCommand, codeFolder, imageFolder, sessionFolder } from '../../agen
 import { codeConfigMapName, readinessGate, sessionLabels, sessionObjectName, sessionSelector } from './objects.ts';
 import type { Workload } from './workload.ts';
 
+/**
+ * Longer than an agent serves whoever still comes to it (agent.ts): somebody deletes its pod, or drains its node, while the
+ * Services lead to it. A session that ends is not in need of it, see release.ts.
+ */
+const leaveSeconds = 12;
+
 export interface AgentImage {
   name: string;
   /** The image carries the agent, so no code is mounted. */
@@ -94,7 +100,7 @@ export function cloneWithAgent(
     ...affinity(original.affinity, options),
     readinessGates: [{ conditionType: readinessGate }],
     restartPolicy: 'Always',
-    terminationGracePeriodSeconds: 5,
+    terminationGracePeriodSeconds: leaveSeconds,
     securityContext: {
       ...original.securityContext,
       sysctls: [
@@ -125,7 +131,7 @@ export function gatewayPod(options: AgentPodOptions): V1PodTemplateSpec {
       containers: [agentContainer(base, { containers: [] }, options)],
       volumes: agentVolumes(options),
       readinessGates: [{ conditionType: readinessGate }],
-      terminationGracePeriodSeconds: 5,
+      terminationGracePeriodSeconds: leaveSeconds,
     },
   };
 }

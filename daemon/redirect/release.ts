@@ -108,7 +108,10 @@ async function removeObjects(
   if (removed) done.push('the agent is removed');
   const agents = await cluster.list(pods, { ...call, namespace, labelSelector });
   await Promise.all([
-    ...agents.map((pod) => cluster.delete(pods, pod.metadata?.name ?? '', namespace, call)),
+    // Nobody is led there any more.
+    ...agents.map((pod) =>
+      cluster.delete(pods, pod.metadata?.name ?? '', namespace, { ...call, gracePeriodSeconds: 5 }),
+    ),
     // Where there is none, the right to delete Services may lack too.
     ...ownServices.map((service) => cluster.delete(services, service, namespace, call)),
     cluster.delete(secrets, sessionObjectName(session), namespace, call),

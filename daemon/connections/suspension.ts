@@ -1,0 +1,60 @@
+/**
+ * While no agent can be reached, the originals answer: the Services are led back to them, and to the agent again when there
+ * is one. The saved session says that it is so before it is done, because the Services themselves do not show it.
+ */
+import type { Cluster } from '../cluster/cluster.ts';
+import { pods, services } from '../cluster/resources.ts';
+import { sessionLabel } from '../redirect/objects.ts';
+import { readOriginal } from '../redirect/record.ts';
+import { redirectService, restoreService } from '../redirect/services.ts';
+import type { Session } from './session.ts';
+
+/** Whether it would help anybody: there are Services, and originals behind them. */
+export function canSuspend({ proofs, originals, suspended }: Session): boolean {
+  return proofs.length > 0 && originals?.stopped !== true && suspended !== true;
+}
+
+export async function suspendRedirect(cluster: Cluster, session: Session, signal: AbortSignal): Promise<void> {
+  const { id, namespace, proofs } = session;
+  for (const { service } of proofs) await restoreService(cluster, service, namespace, id, { signal });
+}
+
+/** A Service that was not yet led back, or is gone, is left as it is. */
+export async function resumeRedirect(cluster: Cluster, session: Session, signal: AbortSignal): Promise<void> {
+  const { id, namespace, proofs } = session;
+  for (const { service: name } of proofs) {
+    const service = await cluster.find(services, name, namespace, { signal });
+    if (service === undefined || readOriginal(service)?.session === id) continue;
+    await redirectService(cluster, service, id, { signal });
+  }
+}
+
+/** Whether a pod of the session runs and is to stay. */
+export async function hasAgent(cluster: Cluster, { id, namespace }: Session, signal: AbortSignal): Promise<boolean> {
+  const found = await cluster.list(pods, { namespace, labelSelector: `${sessionLabel}=${id}`, signal });
+  return found.some(({ metadata, status }) => metadata?.deletionTimestamp === undefined && status?.phase === 'Running');
+}
+
+/** Resolves with the reason when that pod is deleted, evicted or ended; with nothing when `signal` comes first. */
+export async function agentLeaves(
+  cluster: Cluster,
+  { id, namespace }: Session,
+  agent: string,
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  const watched = { namespace, labelSelector: `${sessionLabel}=${id}`, signal };
+  try {
+    for await (const event of cluster.watch(pods, watched)) {
+      if (event.type === 'trouble') continue;
+      const seen = event.type === 'reset' ? event.objects : [event.object];
+      const pod = seen.find(({ metadata }) => metadata?.name === agent);
+      if (pod === undefined && event.type !== 'reset') continue;
+      const stays =
+        pod?.metadata?.deletionTimestamp === undefined && pod?.status?.phase === 'Running' && event.type !== 'deleted';
+      if (!stays) return `the agent's pod ${agent} is being removed`;
+    }
+  } catch (error) {
+    if (!signal.aborted) throw error;
+  }
+  return undefined;
+}
