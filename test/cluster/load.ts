@@ -41,6 +41,8 @@ export interface LoadOptions {
   url: string;
   /** New connections a second; default 50. */
   rate?: number;
+  /** The same to the Service beside it; default `rate`. */
+  controlRate?: number;
   /** Milliseconds after which an answer is a failure; default 15,000. */
   timeout?: number;
   signal?: AbortSignal;
@@ -50,12 +52,15 @@ export interface LoadOptions {
 export async function startLoad(namespace: TestNamespace, options: LoadOptions): Promise<Load> {
   const name = 'load';
   await deployEcho(namespace, { name: `${name}-control` });
-  const targets = { subject: options.url, control: `http://${name}-control/` };
+  const { rate = 50, controlRate = rate } = options;
+  const targets = {
+    subject: { url: options.url, rate },
+    control: { url: `http://${name}-control/`, rate: controlRate },
+  };
   await namespace.apply([
     program(name, 'load.mjs'),
     pod(namespace.cluster.nodeImage, name, {
       TARGETS: JSON.stringify(targets),
-      RATE: String(options.rate ?? 50),
       TIMEOUT: String(options.timeout ?? 15_000),
     }),
   ]);

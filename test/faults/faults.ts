@@ -26,6 +26,8 @@ export interface Injected {
 
 export interface Fault {
   name: string;
+  /** What is under way then may be lost. */
+  cuts?: true;
   /** More arguments of `connect`. */
   connect?: string[];
   prepare?: (stage: Stage) => Promise<void>;
@@ -44,10 +46,12 @@ const lapse = 10;
 export const linkFaults: Fault[] = [
   {
     name: 'link cut for 2 s',
+    cuts: true,
     inject: (stage) => cutLink(stage, 2),
   },
   {
     name: 'link cut for 20 s',
+    cuts: true,
     async inject(stage, connection) {
       await using held = await holdConnection(stage);
       const { began, over } = await cutLink(stage, 20);
@@ -59,6 +63,7 @@ export const linkFaults: Fault[] = [
   },
   {
     name: 'daemon stopped for 20 s (SIGSTOP)',
+    cuts: true,
     async inject(stage, connection) {
       const { began, over } = await stopDaemon(stage, 20);
       await stage.answeredHere();
@@ -68,6 +73,7 @@ export const linkFaults: Fault[] = [
   },
   {
     name: `daemon stopped beyond the lapse of ${lapse} s (SIGSTOP)`,
+    cuts: true,
     connect: ['--lapse', String(lapse)],
     async inject(stage) {
       const restored = restoredAfter(stage, Date.now() + lapse * 1000);
@@ -82,6 +88,7 @@ export const linkFaults: Fault[] = [
 export const longFaults: Fault[] = [
   {
     name: 'link cut for 5 min, beyond the lapse of 30 s',
+    cuts: true,
     connect: ['--lapse', '30'],
     async inject(stage) {
       const restored = restoredAfter(stage, Date.now() + 30_000);
@@ -100,17 +107,12 @@ export const targetFaults: Fault[] = [
   },
   {
     name: 'target rolled out',
-    anew: made,
+    anew: deployed,
     async inject({ dev: { namespace } }) {
       const began = Date.now();
       await namespace.kubectl(['rollout', 'restart', `deploy/${workloadName}`]);
       await namespace.rollout(`deploy/${workloadName}`);
       return { began };
-    },
-    async cleanUp({ dev: { namespace } }) {
-      const spec = { template: { metadata: { annotations: { 'kubectl.kubernetes.io/restartedAt': null } } } };
-      await namespace.kubectl(['patch', `deploy/${workloadName}`, '-p', JSON.stringify({ spec })]);
-      await namespace.rollout(`deploy/${workloadName}`);
     },
   },
   {
@@ -210,6 +212,7 @@ const apiService = service('api', 'api', [{ name: 'http', port: 80, targetPort: 
 export const machineFaults: Fault[] = [
   {
     name: 'disk of the daemon full',
+    cuts: true,
     async prepare({ dev }) {
       const folder = `${dev.machine.home}/.local/state/bowline`;
       await dev.must(['daemon', 'stop']);
@@ -338,6 +341,7 @@ export const machineFaults: Fault[] = [
 export const clusterFaults: Fault[] = [
   {
     name: 'API server killed, and started again',
+    cuts: true,
     async inject(stage) {
       const { instance } = stage.dev.cluster;
       if (instance === undefined) throw new Error('only the API server of our own cluster can be killed');
@@ -355,16 +359,16 @@ export const clusterFaults: Fault[] = [
   {
     name: 'node of the agent drained',
     async inject(stage, { id }) {
-      const { kubectl } = stage.dev.cluster;
-      const node = (await kubectl(['get', 'nodes', '-o', 'name'])).trim();
-      await kubectl(['cordon', node]);
+      const { cluster } = stage.dev;
+      const node = (await cluster.kubectl(['get', 'nodes', '-o', 'name'])).trim();
+      await cluster.kubectl(['cordon', node]);
       try {
         return await replaceAgent(stage, id, ['--grace-period=30'], async () => {
           await delay(3000);
-          await kubectl(['uncordon', node]);
+          await cluster.kubectl(['uncordon', node]);
         });
       } finally {
-        await kubectl(['uncordon', node]);
+        await cluster.kubectl(['uncordon', node]);
       }
     },
   },

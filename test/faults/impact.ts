@@ -7,7 +7,7 @@ export interface Impact {
   /** Those of them without a good answer. */
   failed: LoadRecord[];
   /** Requests that were under way when it began, and were cut off. */
-  cut: number;
+  cut: LoadRecord[];
   /** The longest time, in seconds, in which no request was answered. */
   silence: number;
   /** The same of the untouched Service beside it: what the machine itself was too slow for. */
@@ -22,7 +22,7 @@ export function impactOf(records: LoadRecord[], began: number, until: number): I
   return {
     requests: sent.length,
     failed: sent.filter(({ error }) => error !== undefined),
-    cut: subject.filter(({ at, ms, error }) => at < began && at + ms >= began && error !== undefined).length,
+    cut: subject.filter(({ at, ms, error }) => at < began && at + ms >= began && error !== undefined),
     silence: silenceOf(subject, began),
     silenceBeside: silenceOf(beside, began),
   };

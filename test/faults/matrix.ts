@@ -1,4 +1,5 @@
 /** Runs one fault on a stage, measures it, and judges it by the goals. */
+import type { LoadRecord } from '../cluster/load.ts';
 import { answeredAfter, impactOf } from './impact.ts';
 import type { Fault } from './faults.ts';
 import type { Stage } from './stage.ts';
@@ -16,8 +17,10 @@ export interface Row {
   noticed: number | undefined;
   restored: number | undefined;
   leftovers: string[];
-  /** Goals that were missed, in words. */
+  /** Goals that were missed, in words: what was lost or left. */
   missed: string[];
+  /** The same of time, which says something only where nothing else keeps the machine busy. */
+  late: string[];
   remark: string | undefined;
 }
 
@@ -39,19 +42,27 @@ export async function runFault(stage: Stage, fault: Fault): Promise<Row> {
   const leftovers = await stage.leftovers(before, fault.anew);
   const { restored, noticed, unanswerable } = injected;
   const { requests, failed, cut, silence, silenceBeside } = impact;
-  const measured = { requests, cut, silence, leftovers, failed: failed.length };
+  const measured = { requests, cut: cut.length, silence, leftovers, failed: failed.length };
+  const lost = unanswerable === undefined && failed.length > 0;
   const missed = [
-    ...(unanswerable === undefined && failed.length > 0
-      ? [`${failed.length} requests failed: ${[...new Set(failed.map(({ error }) => error))].join(', ')}`]
-      : []),
+    ...(lost ? [lostInWords(failed, injected.began)] : []),
+    ...(cut.length > 0 && fault.cuts !== true ? [lostInWords(cut, injected.began)] : []),
+    ...leftovers.map((each) => `left: ${each}`),
+  ];
+  const late = [
     // What the untouched Service beside it waited for too is the machine's own slowness.
-    ...(unanswerable === undefined && silence > goals.silence + silenceBeside ? [`no answer for ${silence} s`] : []),
+    ...tooLong('an answer came', unanswerable === undefined ? silence : undefined, goals.silence + silenceBeside),
     ...tooLong('the machine answered again', back, goals.back + silenceBeside),
     ...tooLong('it was noticed', noticed, goals.noticed),
     ...tooLong('it was restored', restored, goals.restored),
-    ...leftovers.map((each) => `left: ${each}`),
   ];
-  return { fault: fault.name, ...measured, back, noticed, restored, missed, remark: unanswerable };
+  return { fault: fault.name, ...measured, back, noticed, restored, missed, late, remark: unanswerable };
+}
+
+function lostInWords(failed: LoadRecord[], began: number): string {
+  const sent = failed.map(({ at }) => ((at - began) / 1000).toFixed(1));
+  const errors = [...new Set(failed.map(({ error }) => error))].join(', ');
+  return `${failed.length} requests failed (${errors}), sent from ${sent[0]} to ${sent.at(-1)} s`;
 }
 
 function tooLong(what: string, seconds: number | undefined, goal: number): string[] {

@@ -85,7 +85,7 @@ const lost = records.filter(({ error }) => error !== undefined);
 const grown = Object.entries(sizes).flatMap(([name, seen]) => growth(name, seen));
 const minutes = Math.round((Date.now() - began) / 60_000);
 
-if (done >= 200) writeSection('soak', page());
+if (done >= 20) writeSection('soak', page());
 for (const problem of [...problems, ...grown]) report(problem);
 for (const { at, ms, error } of lost) report(`lost: ${new Date(at).toISOString()} after ${ms} ms: ${error}`);
 report(
@@ -135,8 +135,8 @@ function sizeOf(pid: number): Size {
   return { memory: Math.round(kilobytes / 1024), files: readdirSync(`/proc/${pid}/fd`).length };
 }
 
-function helperPid({ dev: { sh } }: Stage): Promise<number> {
-  return sh('cat /var/lib/bowline/1500.pid', { user: 'root' }).then(Number);
+async function helperPid({ dev }: Stage): Promise<number> {
+  return Number(await dev.sh('cat /var/lib/bowline/1500.pid', { user: 'root' }));
 }
 
 /** Connects, disturbs, and sees that requests and names are answered as they should. */

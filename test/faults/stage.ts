@@ -35,7 +35,7 @@ export interface Stage extends AsyncDisposable {
   answeredHere(): Promise<unknown>;
   answeredThere(): Promise<unknown>;
   /** Whether that is who answered. */
-  isHere(by: string): boolean;
+  isHere: (by: string) => boolean;
   /** What the daemon has said of its connections since then. */
   said(since: number): Said[];
   /** Until it has said so; how many seconds after `since`. */
@@ -63,7 +63,7 @@ export async function startStage(name: string, objects: object[] = []): Promise<
     ...objects,
   ]);
   await Promise.all([workloadName, storeName].map((each) => namespace.rollout(`deploy/${each}`, 120_000)));
-  const load = undo.use(await startLoad(namespace, { url: `http://${workloadName}/` }));
+  const load = undo.use(await startLoad(namespace, { url: `http://${workloadName}/`, controlRate: 10 }));
   const answer = `JSON.stringify({ by: require('node:os').hostname() })`;
   const program = machine.spawn([
     'node',
@@ -152,7 +152,7 @@ function differences(before: Before, now: Before, except: RegExp): string[] {
   for (const name of new Set([...before.objects.keys(), ...now.objects.keys()])) {
     const [was, is] = [before.objects.get(name), now.objects.get(name)];
     if (was === is) continue;
-    const ours = is !== undefined && /bowline/.test(`${name}${is}`) && !(was !== undefined && /bowline\.dev/.test(was));
+    const ours = is !== undefined && /bowline\.dev|managed-by: bowline/.test(is);
     if (except.test(name) && !ours) continue;
     left.push(`${name} ${was === undefined ? 'is new' : is === undefined ? 'is gone' : 'is changed'}`);
   }

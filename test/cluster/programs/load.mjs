@@ -1,9 +1,8 @@
-// Sends RATE requests a second to each of TARGETS (JSON: {name: url}), each on a connection of its own, and keeps what came
+// Sends requests to each of TARGETS (JSON: {name: {url, rate}}), `rate` a second, each on a connection of its own, and keeps what came
 // of every one. GET /records?since=N gives them as JSON: [{n, target, at, ms, by?, error?}]. Time never waits for an answer.
 import { createServer, request as httpRequest } from 'node:http';
 
 const targets = Object.entries(JSON.parse(process.env.TARGETS));
-const interval = 1000 / Number(process.env.RATE);
 const timeout = Number(process.env.TIMEOUT ?? 15_000);
 const records = [];
 let sent = 0;
@@ -40,13 +39,14 @@ function send(target, url) {
 
 // From the clock and not by counting ticks, so that a tick that comes late makes up for what it missed.
 const began = performance.now();
-let ticks = 0;
+const counts = new Map();
 const timer = setInterval(() => {
-  while (ticks * interval <= performance.now() - began) {
-    ticks += 1;
-    for (const [name, url] of targets) send(name, url);
+  for (const [name, { url, rate }] of targets) {
+    let count = counts.get(name) ?? 0;
+    for (; (count * 1000) / rate <= performance.now() - began; count += 1) send(name, url);
+    counts.set(name, count);
   }
-}, interval / 2);
+}, 5);
 
 const server = createServer((request, response) => {
   const url = new URL(request.url, 'http://load');
