@@ -91,8 +91,18 @@ void suite('without the helper', { timeout: 180_000 }, () => {
       `psql -h $POSTGRES_SERVICE_HOST -p $POSTGRES_SERVICE_PORT -Atc 'SELECT count(*) FROM articles'`,
       'redis-cli -h $REDIS_SERVICE_HOST -p $REDIS_SERVICE_PORT PING',
     ].join(' && ');
-    const result = await dev.bowline([...inNamespace('deploy/stats-api', '--port', '3001'), '--', 'sh', '-c', script]);
-    assert.deepEqual([result.exitCode, result.stdout], [0, '4\nPONG\n'], result.stderr);
+    const cwd = `${dev.machine.home}/project`;
+    const file = 'CATALOG=${services.catalog}\nDATABASE=${services.postgres}\n';
+    await dev.sh(`mkdir ${cwd} && cat > ${cwd}/azds-local.env`, { input: file });
+    const connect = [...inNamespace('deploy/stats-api', '--port', '3001'), '--', 'sh', '-c'];
+    const asks = 'curl -sSo /dev/null http://$CATALOG:$CATALOG_SERVICE_PORT && echo $CATALOG_SERVICE_PORT';
+    const result = await dev.bowline([...connect, `${script} && ${asks}`], { cwd });
+    assert.equal(result.exitCode, 0, result.stderr);
+    const [, local] =
+      /^warning: CATALOG is the address of catalog, where port 80 answers at (\d+)\. .*helper/m.exec(result.stderr) ??
+      [];
+    assert.equal(result.stdout, `4\nPONG\n${local}\n`, 'the address alone is not enough for a port below 1024');
+    assert.doesNotMatch(result.stderr, /DATABASE/, 'its port is its own');
     await untouched();
   });
 
