@@ -2,7 +2,16 @@
  * The machines of a cluster as files: MACHINES/NAME/machine.json. They outlive the test run that made them only when it
  * was killed; then the next start, or the end of the cluster, takes them away.
  */
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { inNetwork } from './network.ts';
 import { isAlive, kill, namespaceOf, processesIn, recordProcess } from './processes.ts';
@@ -10,11 +19,14 @@ import { run } from './run.ts';
 import { waitUntil } from './wait.ts';
 import type { ProcessRecord } from './processes.ts';
 
-export interface MachineRecord {
+/** The test run that a machine belongs to; all that is known of one that is being made. */
+interface Claim {
+  owner: ProcessRecord;
+}
+
+export interface MachineRecord extends Claim {
   /** The process that keeps the namespaces. */
   holder: ProcessRecord;
-  /** The test run it belongs to. */
-  owner: ProcessRecord;
   /** Which of its namespaces a process of the machine cannot leave by ordinary means. */
   isolation: 'net' | 'mnt';
   namespaces: { net: string; mnt: string };
@@ -22,18 +34,24 @@ export interface MachineRecord {
   device?: string;
 }
 
-/** Makes the folder of a machine, which claims its name; what an ended test run left there goes first. */
+/**
+ * Makes the folder of a machine, which claims its name; what an ended test run left there goes first. The folder comes
+ * with its owner in it, so that nobody takes a machine that is just being made for a left one.
+ */
 export async function claimMachine(machines: string, name: string, nodePid: number | undefined): Promise<void> {
   mkdirSync(machines, { recursive: true });
   for (const other of readdirSync(machines)) {
-    const record = readMachine(machines, other);
-    if (record === undefined || !isAlive(record.owner)) await removeMachine(machines, other, nodePid);
+    if (other.startsWith('.')) continue;
+    const owner = readMachine(machines, other)?.owner;
+    if (owner === undefined || !isAlive(owner)) await removeMachine(machines, other, nodePid);
   }
-  const folder = join(machines, name);
+  const folder = mkdtempSync(join(machines, '.claim-'));
+  writeFileSync(join(folder, 'machine.json'), JSON.stringify({ owner: recordProcess(process.pid) } satisfies Claim));
   try {
-    mkdirSync(folder);
+    renameSync(folder, join(machines, name));
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+    rmSync(folder, { recursive: true });
+    if (!['EEXIST', 'ENOTEMPTY'].includes((error as NodeJS.ErrnoException).code ?? '')) throw error;
     throw new Error(`machine ${name} is in use by process ${readMachine(machines, name)?.owner.pid ?? '?'}`, {
       cause: error,
     });
@@ -49,13 +67,15 @@ export function recordMachine(
   const mnt = namespaceOf(record.holder.pid, 'mnt');
   if (net === undefined || mnt === undefined) throw new Error(`machine ${name} ended at once`);
   const whole: MachineRecord = { ...record, namespaces: { net, mnt }, owner: recordProcess(process.pid) };
-  writeFileSync(join(machines, name, 'machine.json'), JSON.stringify(whole));
+  const file = join(machines, name, 'machine.json');
+  writeFileSync(`${file}.new`, JSON.stringify(whole));
+  renameSync(`${file}.new`, file);
 }
 
 /** Ends all that runs in the machine and removes what does not go with it. */
 export async function removeMachine(machines: string, name: string, nodePid: number | undefined): Promise<void> {
   const record = readMachine(machines, name);
-  if (record !== undefined) {
+  if (record !== undefined && 'holder' in record) {
     const endAll = (): boolean => {
       const left = processesOf(record);
       for (const pid of left) kill(pid);
@@ -90,9 +110,9 @@ export async function removeMachines(machines: string, nodePid: number | undefin
   for (const name of readdirSync(machines)) await removeMachine(machines, name, nodePid);
 }
 
-function readMachine(machines: string, name: string): MachineRecord | undefined {
+function readMachine(machines: string, name: string): Claim | MachineRecord | undefined {
   try {
-    return JSON.parse(readFileSync(join(machines, name, 'machine.json'), 'utf8')) as MachineRecord;
+    return JSON.parse(readFileSync(join(machines, name, 'machine.json'), 'utf8')) as Claim | MachineRecord;
   } catch {
     return undefined;
   }
