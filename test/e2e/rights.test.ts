@@ -9,6 +9,7 @@ import { ConnectRequest, type ConnectInput } from '../../api/schema.ts';
 import { bundleKeeper } from '../../keeper/bundle.ts';
 import { keeperManifest } from '../../daemon/redirect/keeper-manifest.ts';
 import type { TestNamespace } from '../cluster/namespace.ts';
+import { distrolessImage } from '../cluster/stock-images.ts';
 import {
   ask,
   assertAsBefore,
@@ -159,6 +160,9 @@ void suite('the Roles of docs/rights', { concurrency: 2, timeout: 600_000 }, () 
       await plans(namespace, { ...request, kubeconfig });
       const was = await before(namespace);
       const connection = await daemon.connect({ ...request, namespace: namespace.name, kubeconfig });
+      const known = await daemon.manager.known(connection.name, ['kube-system'], never);
+      assert.deepEqual([known.namespaces, known.absent], [[namespace.name], []]);
+      assert.match(known.unchecked.map(({ namespace: of, why }) => `${of}: ${why}`).join(), /^kube-system: .*services/);
       const codes = connection.warnings.map(({ code }) => code);
       assert.equal(codes.includes('NO_KEEPER'), warns, JSON.stringify(connection.warnings));
       await daemon.disconnect(connection.name);
@@ -166,6 +170,45 @@ void suite('the Roles of docs/rights', { concurrency: 2, timeout: 600_000 }, () 
       await assertAsBefore(namespace, was, request.stopOriginal === true ? anew : {});
     });
   }
+
+  void test('no right to ephemeral containers: the variables of an image without a shell are as its spec says, with a warning', async () => {
+    const bare = {
+      name: 'main',
+      image: distrolessImage,
+      imagePullPolicy: 'IfNotPresent',
+      env: [
+        { name: 'GREETING', value: 'hello $(POD_NAME)' },
+        { name: 'POD_NAME', valueFrom: { fieldRef: { fieldPath: 'metadata.name' } } },
+      ].toReversed(),
+    };
+    await using namespace = await deploy(daemon, {
+      objects: [workload('Deployment', 'bare', podSpec([bare]))],
+      ready: ['deploy/bare'],
+      urls: [],
+    });
+    const request = { target: 'deploy/bare', redirect: false, volumes: false };
+    const rules = await rulesOf('redirect.yaml');
+    const kubeconfig = await login(namespace, 'user', rules);
+    const more = { apiGroups: [''], resources: ['pods/ephemeralcontainers'], verbs: ['patch'] };
+    const helped = await login(namespace, 'helped', [...rules, more]);
+    const [pod = ''] = (await namespace.kubectl(['get', 'pods', '-l', 'app=bare', '-o', 'name'])).trim().split('\n');
+    for (const [config, ofImage] of [
+      [kubeconfig, undefined],
+      [helped, '/etc/ssl/certs/ca-certificates.crt'],
+    ]) {
+      await plans(namespace, { ...request, kubeconfig: config });
+      const { name } = await daemon.connect({ ...request, namespace: namespace.name, kubeconfig: config });
+      const { variables, source, warnings } = await daemon.manager.environment(name, { inPlace: false }, never);
+      assert.equal(source, 'spec');
+      assert.equal(variables['GREETING'], `hello ${pod.replace('pod/', '')}`);
+      assert.equal(variables['SSL_CERT_FILE'], ofImage);
+      const warned = warnings.some((warning) =>
+        warning.includes('those that only its image or its entrypoint sets are missing'),
+      );
+      assert.equal(warned, ofImage === undefined, warnings.join('\n'));
+      await daemon.disconnect(name);
+    }
+  });
 
   void test('without one of them: which one, before anything is touched', async () => {
     await using namespace = await deployWeb();
