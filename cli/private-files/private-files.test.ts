@@ -17,6 +17,7 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
+import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { after, before, suite, test } from 'node:test';
 import type { NamedService } from '../../api/schema.ts';
@@ -236,13 +237,13 @@ for (const uid of [nobody, 0]) {
 
     test('the host name is that of the pod, for the command alone, and leads to this machine', async () => {
       const hostName = `web-${unique}-0`.toLowerCase();
-      const own = spawnSync('hostname').stdout.toString();
+      const own = hostname();
       assert.equal(
         await shell(`hostname; getent hosts ${hostName}`, { hostName }),
         `${hostName}\n127.0.1.1       ${hostName}\n`,
       );
-      assert.equal(spawnSync('hostname').stdout.toString(), own);
-      assert.equal(await shell('hostname'), own, 'where none is known');
+      assert.equal(hostname(), own);
+      assert.equal(await shell('hostname'), `${own}\n`, 'where none is known');
     });
 
     test('user, groups, working folder, variables, streams and end of the command are as without', async () => {
