@@ -237,3 +237,29 @@ test('a list in pages is whole, and starts over in one piece when its snapshot i
   const restarted = await listAll(broken.transport, pods, {}, 2);
   assert.deepEqual([restarted.objects.length, restarted.resourceVersion], [1, '20']);
 });
+
+test('a long pause ends when the server can be reached again', async () => {
+  const cut: Step = (_url, response) => void response.socket?.destroy();
+  await using steps = await startSteps(
+    cut,
+    (_url, response) => json(response, 200, {}),
+    (_url, response) => json(response, 200, list('10', 'a')),
+  );
+  const abort = new AbortController();
+  const watch = watchAll(
+    steps.transport,
+    pods,
+    { namespace: 'shop', signal: abort.signal },
+    { ...fast, firstDelay: 3_600_000, maxDelay: 3_600_000 },
+  );
+  assert.equal((await watch.next()).value?.type, 'trouble');
+  const next = watch.next();
+  await steps.transport.json({
+    method: 'GET',
+    path: '/readyz',
+    subject: { verb: 'get', group: '', resource: 'readyz' },
+  });
+  assert.equal((await next).value?.type, 'reset');
+  abort.abort(new Error('enough'));
+  await assert.rejects(watch.next(), /enough/);
+});

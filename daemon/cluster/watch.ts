@@ -112,9 +112,19 @@ export async function* watchAll<T extends KubernetesObject>(
       if (error instanceof ListAgain || isGone(error)) resourceVersion = undefined;
       failures++;
       yield { type: 'trouble', reason: error instanceof Error ? error.message : String(error) };
-      await pause(delay(failures, timing), signal);
+      // With the network back nobody shall wait for what is left of a long pause.
+      const unreachable = error instanceof BowlineError && error.code === 'API_UNREACHABLE';
+      await pauseUntil(unreachable ? transport.answered : undefined, delay(failures, timing), signal);
     }
   }
+}
+
+async function pauseUntil(woken: Promise<void> | undefined, longest: number, signal: AbortSignal): Promise<void> {
+  const early = new AbortController();
+  void woken?.then(() => early.abort());
+  await pause(longest, AbortSignal.any([signal, early.signal])).catch((error: unknown) => {
+    if (signal.aborted) throw error;
+  });
 }
 
 /** One watch until the server ends it. */

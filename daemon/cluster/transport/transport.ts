@@ -33,6 +33,8 @@ export interface Call {
 export interface Transport extends Disposable {
   /** URL of the API server, for people. */
   readonly server: string;
+  /** Resolves with the next success of any call: the server can be reached again. */
+  readonly answered: Promise<void>;
   json<T>(call: Call): Promise<T>;
   /** Resolves with the first byte of the answer's body still to come; from then on only the signal ends it. */
   stream(call: Call): Promise<IncomingMessage>;
@@ -66,6 +68,7 @@ export async function createTransport(options: TransportOptions): Promise<Transp
   const name = server.url.href.replace(/\/$/, '');
   const base = server.url.pathname.replace(/\/$/, '');
   let agent = new DialingAgent(dialer, undefined, lifetime.signal);
+  let answered = Promise.withResolvers<void>();
 
   const agentFor = (certificate: ClientCertificate | undefined): DialingAgent => {
     // A connection is one identity. The old one's connections close when idle, and running watches go on.
@@ -86,7 +89,10 @@ export async function createTransport(options: TransportOptions): Promise<Transp
       const headers: OutgoingHttpHeaders = { host: server.url.host, 'user-agent': 'bowline', ...fresh.headers };
       try {
         deadline.signal.throwIfAborted();
-        return await attempt({ headers, certificate: fresh.certificate, signal: deadline.signal });
+        const result = await attempt({ headers, certificate: fresh.certificate, signal: deadline.signal });
+        answered.resolve();
+        answered = Promise.withResolvers<void>();
+        return result;
       } catch (error) {
         if (deadline.signal.aborted) throw abortReason(deadline.signal);
         if (error instanceof StaleConnection && tries <= maxRetries) {
@@ -136,6 +142,9 @@ export async function createTransport(options: TransportOptions): Promise<Transp
 
   return {
     server: name,
+    get answered() {
+      return answered.promise;
+    },
 
     json: (call) =>
       authorized(call, async (one) => {
