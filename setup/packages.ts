@@ -29,6 +29,7 @@ const requirements: Requirement[] = [
   { package: 'postgresql', file: '/usr/share/doc/postgresql', why: 'the PostgreSQL of the example shop' },
   { package: 'postgresql-client', file: '/usr/bin/psql', why: 'a PostgreSQL client no one here wrote' },
   { package: 'sudo', file: '/usr/bin/sudo', why: 'installing the helper as a user does' },
+  { package: 'faketime', file: '/usr/bin/faketime', why: 'a clock that jumps, for one program' },
   { package: 'curl', file: '/usr/bin/curl', why: 'an HTTP client no one here wrote' },
 ];
 

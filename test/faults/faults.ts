@@ -526,7 +526,7 @@ async function login({ dev }: Stage): Promise<void> {
 /** Time of day from a file, read at every look; what counts seconds since the start of the machine is left alone. */
 function fakeClock(home: string): Record<string, string> {
   return {
-    LD_PRELOAD: '/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1',
+    LD_PRELOAD: '/usr/$LIB/faketime/libfaketimeMT.so.1', // the loader's own word for the folder of this architecture
     FAKETIME_TIMESTAMP_FILE: `${home}/clock`,
     FAKETIME_NO_CACHE: '1',
     FAKETIME_DONT_FAKE_MONOTONIC: '1',
