@@ -51,6 +51,7 @@ void suite('the environment', { timeout: 900_000 }, () => {
         {
           volumes: ['whitelist', 'allow-list'].map((volume) => ({ name: volume, configMap: { name: 'whitelist' } })),
           beside: metadataService,
+          hostAliases: [{ ip: metadataAddress, hostnames: ['metadata.internal'] }],
         },
       ),
     ]);
@@ -293,13 +294,14 @@ void suite('the environment', { timeout: 900_000 }, () => {
       'cat $WHITELIST/whitelist whitelist-here/whitelist',
       'curl -sS $MYAPP1/; curl -sS http://$MYAPP2/',
       'curl -sSk https://$API_HOST:$API_PORT/version | grep -o gitVersion',
-      // An address that this machine does not reach itself.
+      // An address that this machine does not reach itself, and a name that it does not know.
       'curl -sS $INSIDE/',
+      'curl -sS $BY_NAME/by-name',
       'curl -sS -H Metadata:true $AZURE_POD_IDENTITY_AUTHORITY_HOST/metadata/identity/oauth2/token',
     ].join('; ');
     const { exitCode, stdout, stderr } = await dev.bowline(connect('whitelisted', '--', 'sh', '-ec', script), { cwd });
     const lists = 'alice\nbob\nalice\nbob\n';
-    const expected = `${lists}myapp1\nmyapp2\ngitVersion\nmyapp1\nmetadata true /metadata/identity/oauth2/token\n`;
+    const expected = `${lists}myapp1\nmyapp2\ngitVersion\nmyapp1\nmetadata undefined /by-name\nmetadata true /metadata/identity/oauth2/token\n`;
     assert.deepEqual([exitCode, stdout], [0, expected], stderr);
     assert.match(stderr, /Probes has no effect/);
     assert.match(stderr, /LifecycleHooks has no effect/);
@@ -355,6 +357,8 @@ env:
     value: "${server.port}"
   - name: INSIDE
     value: $(externalEndpoints:${inside}:80)
+  - name: BY_NAME
+    value: $(externalEndpoints:metadata.internal:80)
 enableFeatures:
   - Probes
   - LifecycleHooks
@@ -370,7 +374,9 @@ D=\${volumes.whitelst}
 1X=1
 `;
 
-/** Stands for the metadata service of a cloud, in the place where a pod finds it. */
+const metadataAddress = '169.254.169.254';
+
+/** Stands for the metadata service of a cloud, in the place where a pod finds it; and for a host that only pods know. */
 const metadataService: V1Container = {
   name: 'metadata',
   image: nodeImage,
@@ -378,8 +384,8 @@ const metadataService: V1Container = {
   command: [
     'sh',
     '-ec',
-    `ip address add 169.254.169.254/32 dev lo
-exec node -e 'require("node:http").createServer((q, a) => a.end("metadata " + q.headers.metadata + " " + q.url + "\\n")).listen(80, "169.254.169.254")'`,
+    `ip address add ${metadataAddress}/32 dev lo
+exec node -e 'require("node:http").createServer((q, a) => a.end("metadata " + q.headers.metadata + " " + q.url + "\\n")).listen(80, "${metadataAddress}")'`,
   ],
   securityContext: { capabilities: { add: ['NET_ADMIN'] } },
 };
@@ -441,7 +447,7 @@ function serviceAt(name: string, port: object): object {
 function deployment(
   name: string,
   container: Omit<V1Container, 'name'>,
-  { beside, ...pod }: { volumes?: object[]; beside?: V1Container } = {},
+  { beside, ...pod }: { volumes?: object[]; hostAliases?: object[]; beside?: V1Container } = {},
 ): object {
   const labels = { app: name };
   const image = nodeImage;
