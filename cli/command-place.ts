@@ -5,6 +5,7 @@ import { chooseVariables } from './environment/choose-variables.ts';
 import type { Io } from './io.ts';
 import { privateFilesFor, type PrivateFilesMode } from './private-files/for-connection.ts';
 import type { PrivateFiles } from './private-files/private-files.ts';
+import { untilWeEnd } from './parent-death.ts';
 import { createProgressView } from './progress.ts';
 import { runCommand, type Streams } from './run-command.ts';
 
@@ -38,6 +39,8 @@ export async function openPlace(client: Client, connection: Connection, wish: Pl
   const environment = await client.call('environment', { params: { name: connection.name }, query });
   for (const message of environment.warnings) warn('ENVIRONMENT', message);
   const { variables } = chooseVariables(environment, { all: false });
+  // A program that is not known by its file must fail to start by itself, which says why.
+  const withUs = wish.program === undefined ? [] : untilWeEnd(io.facts.platform);
   const place = undo.move();
   return {
     environment,
@@ -48,7 +51,7 @@ export async function openPlace(client: Client, connection: Connection, wish: Pl
         command,
         env: io.facts.env,
         podVariables: variables,
-        enter: files?.enter ?? [],
+        enter: [...(files?.enter ?? []), ...withUs],
         ...(streams && { streams }),
       }),
     [Symbol.dispose]: () => place.dispose(),

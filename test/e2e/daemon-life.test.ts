@@ -213,13 +213,17 @@ void suite('life of the daemon', { timeout: 600_000 }, () => {
     await untouched();
   });
 
-  test('kill -9 of a command that holds a connection unties', async () => {
-    const command = dev.start(connect('--', 'sleep', '600'));
+  test('kill -9 of a command that holds a connection unties, and ends its program', async () => {
+    const command = dev.start(connect('--', 'sh', '-c', 'echo $$; exec sleep 600'));
     const end = once(command, 'exit');
+    const spoken = once(command.stdout!, 'data') as Promise<[Buffer]>;
     await waitUntil(async () => (await dev.connection()).state === 'connected', { what: 'connection of the command' });
+    const pid = Number((await spoken)[0].toString());
     await here();
+    assert.ok(alive(pid));
     command.kill('SIGKILL');
     await end;
+    await waitUntil(() => !alive(pid), { what: 'end of its program' });
     await waitUntil(async () => (await dev.status()).connections.length === 0, { what: 'release' });
     await there();
     await untouched();
