@@ -102,3 +102,12 @@ test('a part has a copy of its own, of the whole volume where that is mounted, o
   );
   assert.equal(new Set([...copies, ...parts].map(({ entry }) => entry)).size, 4);
 });
+
+test("the copy of the service account's token stays the same when the agent is another pod", () => {
+  const entryIn = (name: string): string | undefined => {
+    const volumes = [{ name, projected: { sources: [] } }];
+    return planCopies(pod('a', volumes, [{ name, mountPath: '/var/run/secrets' }]), 'main', undefined)[0]?.entry;
+  };
+  assert.equal(entryIn('kube-api-access-x7f2q'), entryIn('kube-api-access-bb9k4'));
+  assert.equal(entryIn('kube-api-access-of-mine'), 'kube-api-access-of-mine');
+});

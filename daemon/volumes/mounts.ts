@@ -46,7 +46,7 @@ export function planCopies(agent: V1Pod, container: string, original: V1Pod | un
   for (const [index, mount] of mounts.entries()) {
     const own = volumeOf(agent, mount.name);
     const subPath = mount.subPath ?? mount.subPathExpr;
-    const entry = subPath === undefined ? mount.name : `${mount.name}.${index}`;
+    const entry = subPath === undefined ? entryOf(mount.name) : `${mount.name}.${index}`;
     const mountPath = trimmed(mount.mountPath);
     const volume = volumeOf(original, mount.name) ?? own;
     const planned: PlannedMount = {
@@ -72,6 +72,12 @@ export function planCopies(agent: V1Pod, container: string, original: V1Pod | un
   }
   return [...copies.values()];
 }
+
+/**
+ * Admission gives the token's volume another name in each pod. Its copy keeps one, so that what leads to it is right also
+ * after the agent was replaced. No volume can have this name.
+ */
+const entryOf = (volume: string): string => volume.replace(/^kube-api-access-[a-z0-9]{5}$/, 'kube-api-access.token');
 
 /** Each wanted part of what is mounted, once. */
 export function planParts(copies: readonly PlannedCopy[], parts: readonly VolumePart[]): PlannedCopy[] {

@@ -447,6 +447,7 @@ void suite('volumes', { timeout: 900_000 }, () => {
       { what: 'the claim on its way', interval: 5 },
     );
     const agent = now(daemon).agent!.pod;
+    const { local: account } = mountAt(now(daemon), token);
     await namespace.kubectl(['delete', 'pod', agent, '--grace-period=0', '--force']);
     await waitUntil(() => now(daemon).agent?.pod !== agent && now(daemon).state === 'connected', {
       what: 'another agent',
@@ -464,6 +465,10 @@ void suite('volumes', { timeout: 900_000 }, () => {
       `each entry has one content: ${volumes.join(' ')}`,
     );
     assert.equal(await read(now(daemon), `${token}/namespace`), namespace.name);
+    // A token is valid for as long as its pod is there: whoever has been led to the former one is led to this.
+    const claims = async (): Promise<string> =>
+      Buffer.from((await readFile(join(account, 'token'), 'utf8')).split('.')[1]!, 'base64url').toString();
+    await waitUntil(async () => (await claims()).includes(now(daemon).agent!.pod), { what: "the new agent's token" });
   });
 
   test('an image without tar: another container of the pod is asked, else it is said', async () => {
