@@ -11,9 +11,8 @@ import {
   ownServicesOf,
   placementsOf,
   readEnvironmentFile,
-  resolveEnvironmentFile,
-  type Surroundings,
 } from './environment-file.ts';
+import { resolveEnvironmentFile, type Surroundings } from './resolve-file.ts';
 
 const azds = (...lines: string[]) => readEnvironmentFile({ path: '/project/azds-local.env', text: lines.join('\n') })!;
 const bridge = (text: string) =>
@@ -160,6 +159,11 @@ void suite('what a file resolves to', () => {
     assert.match(warnings.join(), /db\.example\.com answers through the cluster at 127\.66\.0\.3:80 only/);
     const inPlace = { variables: { DB: 'db.example.com' }, warnings: [], notes: [] };
     assert.deepEqual(resolved(file, { inPlace: true }), inPlace);
+    const ports = [{ port: 80, local: 10_080 }];
+    const services = [{ ...service('', 'db.example.com', '127.66.0.3'), external: true, ports }];
+    const moved = resolved(file, { services, inPlace: true });
+    assert.equal(moved.variables['DB'], 'db.example.com');
+    assert.match(moved.warnings.join(), /db\.example\.com answers through the cluster at 127\.66\.0\.3:10080 only/);
   });
 
   void test('an address of outside: never itself, which no hosts file can lead anywhere', () => {

@@ -7,8 +7,8 @@ import { join } from 'node:path';
 import type { Environment, NamedService, Origin } from '../../api/schema.ts';
 import { apiServerPlace } from './api-server.ts';
 import { containerVariables, type ContainerInput } from './container.ts';
-import type { ResolvedFile } from './environment-file.ts';
 import { hasNoCopy, localPath, type LocalFiles } from './local-paths.ts';
+import type { ResolvedFile } from './resolve-file.ts';
 import { serviceVariables } from './service-variables.ts';
 import { isSameZone } from './time-zone.ts';
 

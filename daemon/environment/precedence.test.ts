@@ -5,7 +5,8 @@ import { test } from 'node:test';
 import type { NamedService } from '../../api/schema.ts';
 import { belongsToMachine } from '../../env-parser/machine-variables.ts';
 import { environmentOf } from './environment.ts';
-import { readEnvironmentFile, resolveEnvironmentFile } from './environment-file.ts';
+import { readEnvironmentFile } from './environment-file.ts';
+import { resolveEnvironmentFile } from './resolve-file.ts';
 
 const document = readFileSync(new URL('../../docs/environment.md', import.meta.url), 'utf8');
 const [, example = ''] = /^### An example\n([^]*?)^#/m.exec(document) ?? [];
