@@ -101,6 +101,26 @@ void suite('the end of a redirect', { concurrency: 3, timeout: 175_000 }, () => 
     await assertAsBefore(namespace, was, { names: /^(Pod\/web-|EndpointSlice\/|Endpoints\/)/ });
   });
 
+  void test('a tunnel that is lost before the proof is opened again', async () => {
+    await using namespace = await deployWeb();
+    await using program = await startProgram();
+    await using folder = await stateFolder();
+    await using relay = await startRelay(daemon.test, folder.path, 0);
+    await using machine = await startDaemon(daemon.test, { kubeconfig: relay.kubeconfig, keeper: false });
+    const request = { namespace: namespace.name, target: 'deploy/web', ports: [{ local: program.port, remote: 8080 }] };
+    const steps: string[] = [];
+    const { name } = await machine.connect(request, never, (step) => {
+      steps.push(step);
+      if (step !== 'proof') return;
+      relay.cut(true);
+      relay.cut(false);
+    });
+    assert.equal(steps.filter((step) => step === 'tunnel').length, 2, steps.join());
+    assert.equal((await ask(daemon, namespace, 'web')).by, 'machine');
+    await machine.disconnect(name);
+    await assertNoSession(namespace);
+  });
+
   void test('disconnect while connecting undoes it too', async () => {
     await using namespace = await deployWeb();
     const was = await before(namespace);

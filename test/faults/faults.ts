@@ -9,7 +9,7 @@ import { killProgram } from '../cluster/program.ts';
 import { createNamespace } from '../cluster/namespace.ts';
 import { waitUntil } from '../cluster/wait.ts';
 import { container, podSpec, programMap, service, workload } from '../e2e/redirect-testbed.ts';
-import { storeName, workloadName, type Stage } from './stage.ts';
+import { storeName, webWorkload, workloadName, type Stage } from './stage.ts';
 
 export interface Injected {
   /** Milliseconds since 1970. */
@@ -141,7 +141,7 @@ export const targetFaults: Fault[] = [
     async inject({ dev: { namespace, cluster } }) {
       const began = Date.now();
       await namespace.kubectl(['delete', `deploy/${workloadName}`, '--cascade=foreground']);
-      await namespace.apply([workload('Deployment', workloadName, podSpec([container(cluster)]), { replicas: 2 })]);
+      await namespace.apply([webWorkload(cluster)]);
       await namespace.rollout(`deploy/${workloadName}`);
       return { began };
     },

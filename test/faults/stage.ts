@@ -9,6 +9,7 @@ import { snapshot, type Snapshot } from '../cluster/snapshot.ts';
 import { waitUntil } from '../cluster/wait.ts';
 import { speaks, startDeveloper, type Developer } from '../e2e/developer.ts';
 import { container, podSpec, programMap, service, workload } from '../e2e/redirect-testbed.ts';
+import type { TestCluster } from '../cluster/test-cluster.ts';
 import type { Connection } from '../../api/schema.ts';
 
 /** A line of the daemon's log about a connection. */
@@ -46,6 +47,10 @@ export interface Stage extends AsyncDisposable {
 }
 
 export const workloadName = 'web';
+export const webWorkload = (cluster: TestCluster): object => {
+  const main = { ...container(cluster), resources: { requests: { cpu: '100m' } } };
+  return workload('Deployment', workloadName, podSpec([main]), { replicas: 2 });
+};
 /** A service that the machine reaches by its name: answers every byte with the same. */
 export const storeName = 'store';
 const localPort = 3001;
@@ -56,7 +61,7 @@ export async function startStage(name: string, objects: object[] = []): Promise<
   const { namespace, machine, cluster } = dev;
   await namespace.apply([
     programMap,
-    workload('Deployment', workloadName, podSpec([container(cluster)]), { replicas: 2 }),
+    webWorkload(cluster),
     service(workloadName, workloadName, [{ name: 'http', port: 80, targetPort: 'http' }]),
     workload('Deployment', storeName, storeSpec(cluster.nodeImage)),
     service(storeName, storeName, [{ name: 'tcp', port: 6379 }]),
@@ -125,6 +130,7 @@ const storeSpec = (image: string): object => ({
     {
       name: 'main',
       image,
+      resources: { requests: { cpu: '50m' } },
       imagePullPolicy: 'IfNotPresent',
       command: ['node', '-e', "require('net').createServer((s) => s.on('error', () => 0).pipe(s)).listen(6379)"],
       ports: [{ name: 'tcp', containerPort: 6379 }],
