@@ -57,6 +57,10 @@ const before = await stage.before();
 const sizes: Record<'daemon' | 'helper', Size[]> = { daemon: [], helper: [] };
 const counts = new Map<string, number>();
 const problems: string[] = [];
+const note = (problem: string): void => {
+  problems.push(problem);
+  report(problem);
+};
 let done = 0;
 while (done < rounds && Date.now() < until) {
   const early = done < rounds / 4;
@@ -67,9 +71,9 @@ while (done < rounds && Date.now() < until) {
     await chosen.run(stage);
     await dev.must(['disconnect', '--all']);
     const left = await stage.leftovers(before);
-    problems.push(...left.map((each) => `${what}: ${each}`));
+    for (const each of left) note(`${what}: ${each}`);
   } catch (error) {
-    problems.push(`${what}: ${error instanceof Error ? error.message : String(error)}`);
+    note(`${what}: ${error instanceof Error ? error.message : String(error)}`);
     await dev.bowline(['disconnect', '--all']);
   }
   counts.set(chosen.name, (counts.get(chosen.name) ?? 0) + 1);
@@ -86,7 +90,7 @@ const grown = Object.entries(sizes).flatMap(([name, seen]) => growth(name, seen)
 const minutes = Math.round((Date.now() - began) / 60_000);
 
 if (done >= 20) writeSection('soak', page());
-for (const problem of [...problems, ...grown]) report(problem);
+for (const each of grown) report(each);
 for (const { at, ms, error } of lost) report(`lost: ${new Date(at).toISOString()} after ${ms} ms: ${error}`);
 report(
   `${done} rounds in ${minutes} min, seed ${seed}: ${problems.length} problems, ${lost.length} of ${records.length} requests lost`,
