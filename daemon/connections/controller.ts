@@ -260,7 +260,7 @@ export class ConnectionController implements Supervised {
   async saveSuspended(suspended: boolean): Promise<void> {
     this.current.session = { ...this.session, suspended };
     try {
-      await this.save('connected');
+      await this.save(this.session.phase);
     } catch (error) {
       // Not to be done where it cannot be saved; to be over is found out by the next daemon too.
       if (suspended) this.current.session = { ...this.session, suspended: false };
