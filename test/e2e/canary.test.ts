@@ -7,8 +7,10 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
+import { text } from 'node:stream/consumers';
 import { after, before, suite, test } from 'node:test';
 import { nodeImage } from '../cluster/stock-images.ts';
+import { must } from '../cluster/run.ts';
 import { waitUntil } from '../cluster/wait.ts';
 import { speaks, startDeveloper, type Developer } from './developer.ts';
 
@@ -69,6 +71,7 @@ void suite('secrets stay secret', { timeout: 600_000 }, () => {
     await dev.must(['daemon', 'start'], {
       env: { BOWLINE_LOG_LEVEL: 'debug', NODE_OPTIONS: `--import=${crash}` },
     });
+    const events = listenToEvents(dev);
     assert.equal(await say('connect', ...target(), '--dry-run'), 0);
     assert.equal(await say('connect', ...target(), '--dry-run', '--json'), 0);
 
@@ -97,9 +100,16 @@ void suite('secrets stay secret', { timeout: 600_000 }, () => {
     await say('doctor', ...target(), '--fidelity', '--json');
     note('objects of the session', await clusterText(dev));
 
-    // The agent goes in the middle, and then the daemon.
+    // The helper and the agent crash, the agent goes, and then the daemon crashes.
+    const helper = Number(await dev.sh('cat /var/lib/bowline/1500.pid', { user: 'root' }));
+    process.kill(helper, 'SIGABRT');
+    await waitUntil(async () => !(await dev.status()).helper.installed, { what: "notice of the helper's end" });
+    await say('status');
+    assert.equal(await say('helper', 'install'), 0);
+    note('crash of the agent', await crashAgent(dev));
     const { agent } = await dev.connection();
     const pod = agent?.pod ?? '';
+    note('log of the keeper', await dev.namespace.kubectl(['logs', 'deploy/bowline-keeper', '--all-containers']));
     note('log of the agent', await dev.namespace.kubectl(['logs', pod, '--all-containers']));
     await dev.namespace.kubectl(['delete', 'pod', pod, '--grace-period=0', '--force']);
     await waitUntil(
@@ -130,6 +140,9 @@ void suite('secrets stay secret', { timeout: 600_000 }, () => {
     program.stdin?.end('\n');
     assert.deepEqual(await closed, [0, null], complaints.join(''));
     note('standard error of connect', complaints.join(''));
+    const heard = await events.end();
+    assert.ok(heard.includes('"event":"connected"') && heard.includes('/etc/keeper'), 'the events were heard');
+    note('events of the daemon', heard);
     await untouched();
   });
 
@@ -202,21 +215,90 @@ void suite('secrets stay secret', { timeout: 600_000 }, () => {
   });
 });
 
-/** Command lines of all processes, and the variables of those that are ours and not the user's program. */
-function processLists(): string {
-  const read = (file: string): string => {
-    try {
-      return readFileSync(file, 'latin1').replaceAll('\0', ' ');
-    } catch {
-      return ''; // it has ended
-    }
+/** Everything that the daemon announces, and the next one when it has gone. */
+function listenToEvents({ machine }: Developer): { end: () => Promise<string> } {
+  const script = `
+    import { setTimeout } from 'node:timers/promises';
+    import { openClient } from '${machine.checkout}/api/client.ts';
+    import { pathsOf, platformFacts } from '${machine.checkout}/api/paths.ts';
+    process.stdin.resume().once('end', () => process.exit());
+    const facts = platformFacts();
+    for (;;) {
+      try {
+        const client = await openClient(pathsOf(facts), facts.uid);
+        for await (const line of client.stream('events', { query: { since: 0 } })) console.log(JSON.stringify(line));
+      } catch {
+        await setTimeout(50); // there is none now
+      }
+    }`;
+  const child = machine.spawn(['node', '--disable-warning=ExperimentalWarning', '--input-type=module', '-e', script]);
+  const heard = text(child.stdout!);
+  return {
+    async end() {
+      child.stdin?.end();
+      return heard;
+    },
   };
+}
+
+/** By an error that nobody catches, and then by the way in which the runtime ends itself; what it says of both, and before. */
+async function crashAgent(dev: Developer): Promise<string> {
+  const { cluster, namespace } = dev;
+  assert.ok(cluster.instance, 'its processes are seen on a node of our own only');
+  const pod = (await dev.connection()).agent?.pod ?? '';
+  const { metadata } = await namespace.get<{ metadata: { uid: string } }>(`pod/${pod}`);
+  const pid = readdirSync('/proc').find((each) => {
+    const [cgroup = '', line = ''] = ['cgroup', 'cmdline'].map((file) => readProcess(`/proc/${each}/${file}`));
+    return cgroup.replaceAll('_', '-').includes(metadata.uid) && line.includes('node');
+  });
+  // No signal of others ends the first process of a container; its debugger listens after this one.
+  process.kill(Number(pid), 'SIGUSR1');
+  const throwing = `
+    import { setTimeout } from 'node:timers/promises';
+    const targets = () => fetch('http://127.0.0.1:9229/json/list').then((answer) => answer.json(), () => []);
+    let target;
+    while ((target = (await targets())[0]) === undefined) await setTimeout(50);
+    const socket = new WebSocket(target.webSocketDebuggerUrl);
+    socket.onclose = () => process.exit();
+    const expression = 'setImmediate(() => { setImmediate(() => process.abort()); throw new Error("made to crash"); })';
+    socket.onopen = () => socket.send(JSON.stringify({ id: 1, method: 'Runtime.evaluate', params: { expression } }));`;
+  const node = [process.execPath, '--input-type=module', '-e', throwing];
+  await must(['nsenter', '--net', `--target=${pid}`, ...node], { timeout: 30_000 });
+  await waitUntil(
+    async () => {
+      const { status } = await namespace.get<{ status: { containerStatuses: Array<{ restartCount: number }> } }>(
+        `pod/${pod}`,
+      );
+      return status.containerStatuses.some(({ restartCount }) => restartCount > 0);
+    },
+    { what: 'the agent started again', timeout: 60_000 },
+  );
+  const said = await namespace.kubectl(['logs', pod, '--previous']);
+  assert.match(said, /made to crash/);
+  await waitUntil(async () => (await dev.connection()).state === 'connected', {
+    what: 'the connection',
+    timeout: 90_000,
+  });
+  return said;
+}
+
+/** Empty when it has ended. */
+function readProcess(file: string): string {
+  try {
+    return readFileSync(file, 'latin1').replaceAll('\0', ' ');
+  } catch {
+    return '';
+  }
+}
+
+/** Command lines and titles of all processes, and the variables of those that are ours and not the user's program. */
+function processLists(): string {
   return readdirSync('/proc')
     .filter((name) => /^\d+$/.test(name))
     .map((pid) => {
-      const line = read(`/proc/${pid}/cmdline`);
+      const line = readProcess(`/proc/${pid}/cmdline`) + readProcess(`/proc/${pid}/comm`);
       const ours = /\/(daemon|helper|cli)\/main\.ts/.test(line);
-      return `${line}\n${ours ? `${read(`/proc/${pid}/environ`)}\n` : ''}`;
+      return `${line}\n${ours ? `${readProcess(`/proc/${pid}/environ`)}\n` : ''}`;
     })
     .join('');
 }
