@@ -115,6 +115,11 @@ export class WantedFiles {
       },
       log,
       onChange: () => this.tie.changed('files'),
+      onStopped: (reason) =>
+        this.tie.warn({
+          code: 'VOLUMES_STOPPED',
+          message: `The files of the volumes cannot come: ${reason}. They are tried again with the next tunnel.`,
+        }),
     });
   }
 }

@@ -37,6 +37,8 @@ export interface ConnectionFilesOptions {
   original: (signal: AbortSignal) => Promise<V1Pod | undefined>;
   log: Log;
   onChange: () => void;
+  /** Nothing comes, or not any more, until the next tunnel: why. */
+  onStopped: (reason: string) => void;
 }
 
 /** Contents that travel at the same time. */
@@ -69,10 +71,13 @@ export class ConnectionFiles {
     this.#work = this.#work
       .then(() => this.#run(tunnel, agentPod, signal))
       .catch((error: unknown) => {
-        if (!signal.aborted)
-          this.#options.log.warn('volumes.stopped', { session: this.#session, reason: String(error) });
-        // Nobody waits for what cannot be planned.
-        if (!signal.aborted) this.#planned = true;
+        if (!signal.aborted) {
+          const { message } = BowlineError.from(error);
+          this.#options.log.warn('volumes.stopped', { session: this.#session, reason: message });
+          this.#options.onStopped(message);
+          // Nobody waits for what cannot be planned.
+          this.#planned = true;
+        }
         this.#announce();
       });
   }

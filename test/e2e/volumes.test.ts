@@ -40,7 +40,7 @@ mkdir -p /work/sub /host/data /claim/tree/deep
 echo made > /work/made; echo inner > /work/sub/inner; printf '#!/bin/sh\\necho run' > /work/run; chmod 755 /work/run
 ln -sf made /work/inside; ln -sf /etc/passwd /work/outside; ln -sf sub /work/folder; mkfifo /work/pipe
 echo host > /host/data/file; ln -sf file /host/data/link; ln -sf /etc/hostname /host/data/out
-echo claimed > /claim/tree/deep/file; echo one > /claim/single
+echo claimed > /claim/tree/deep/file; echo one > /claim/single; echo alone > /alone/file
 dd if=/dev/zero of=/big/zeros bs=1M count=8 2>/dev/null; echo small > /big/small
 dd if=/dev/urandom of=/claim/random bs=1M count=24 2>/dev/null
 `;
@@ -58,7 +58,34 @@ const mounts = [
   { name: 'big', mountPath: '/big' },
   { name: 'host', mountPath: '/host' },
   { name: 'claim', mountPath: '/claim' },
+  { name: 'alone', mountPath: '/alone' },
 ];
+
+const volumeName = (path: string): string => path.slice(1).replaceAll('/', '-');
+
+/** A claim of a folder of the node. */
+function claimed(name: string, path: string, mode: string): object[] {
+  const spec = { accessModes: [mode], storageClassName: '' };
+  return [
+    {
+      apiVersion: 'v1',
+      kind: 'PersistentVolume',
+      metadata: { name: volumeName(path) },
+      spec: {
+        ...spec,
+        capacity: { storage: '1Gi' },
+        hostPath: { path, type: 'DirectoryOrCreate' },
+        persistentVolumeReclaimPolicy: 'Retain',
+      },
+    },
+    {
+      apiVersion: 'v1',
+      kind: 'PersistentVolumeClaim',
+      metadata: { name },
+      spec: { ...spec, volumeName: volumeName(path), resources: { requests: { storage: '1Gi' } } },
+    },
+  ];
+}
 
 function objects(test: TestCluster, path: string): object[] {
   const image = { image: test.nodeImage, imagePullPolicy: 'IfNotPresent' };
@@ -71,29 +98,8 @@ function objects(test: TestCluster, path: string): object[] {
       metadata: { name: 'secret' },
       stringData: { password: 'a-password', user: 'me' },
     },
-    {
-      apiVersion: 'v1',
-      kind: 'PersistentVolume',
-      metadata: { name: path.slice(1).replaceAll('/', '-') },
-      spec: {
-        capacity: { storage: '1Gi' },
-        accessModes: ['ReadWriteOnce'],
-        storageClassName: '',
-        hostPath: { path: `${path}/claim`, type: 'DirectoryOrCreate' },
-        persistentVolumeReclaimPolicy: 'Retain',
-      },
-    },
-    {
-      apiVersion: 'v1',
-      kind: 'PersistentVolumeClaim',
-      metadata: { name: 'claim' },
-      spec: {
-        accessModes: ['ReadWriteOnce'],
-        storageClassName: '',
-        volumeName: path.slice(1).replaceAll('/', '-'),
-        resources: { requests: { storage: '1Gi' } },
-      },
-    },
+    ...claimed('claim', `${path}/claim`, 'ReadWriteOnce'),
+    ...claimed('alone', `${path}/alone`, 'ReadWriteOncePod'),
     workload(
       'Deployment',
       'holder',
@@ -114,7 +120,8 @@ function objects(test: TestCluster, path: string): object[] {
               ...image,
               command: ['sh', '-ec', fill],
               volumeMounts: mounts.filter(
-                ({ name, subPath }) => subPath === undefined && ['work', 'big', 'host', 'claim'].includes(name),
+                ({ name, subPath }) =>
+                  subPath === undefined && ['work', 'big', 'host', 'claim', 'alone'].includes(name),
               ),
             },
           ],
@@ -145,6 +152,7 @@ function objects(test: TestCluster, path: string): object[] {
             { name: 'big', emptyDir: { medium: 'Memory' } },
             { name: 'host', hostPath: { path: `${path}/host`, type: 'DirectoryOrCreate' } },
             { name: 'claim', persistentVolumeClaim: { claimName: 'claim' } },
+            { name: 'alone', persistentVolumeClaim: { claimName: 'alone' } },
           ],
         },
       ),
@@ -215,7 +223,8 @@ void suite('volumes', { timeout: 900_000 }, () => {
   });
   after(async () => {
     await namespace?.[Symbol.asyncDispose]();
-    await cluster?.kubectl(['delete', 'pv', nodeFolder.slice(1).replaceAll('/', '-'), '--wait=false']);
+    const volumes = ['claim', 'alone'].map((name) => volumeName(`${nodeFolder}/${name}`));
+    await cluster?.kubectl(['delete', 'pv', ...volumes, '--wait=false']);
     await rm(nodeFolder, { recursive: true, force: true });
   });
 
@@ -246,6 +255,7 @@ void suite('volumes', { timeout: 900_000 }, () => {
     assert.deepEqual(
       all.map(({ mountPath, kind, state }) => `${mountPath} ${kind} ${state}`).sort(),
       [
+        '/alone persistentVolumeClaim ready',
         '/big emptyDir ready',
         '/claim persistentVolumeClaim ready',
         '/etc/again configMap ready',
@@ -279,6 +289,8 @@ void suite('volumes', { timeout: 900_000 }, () => {
     assert.equal(await read(connection, 'only-sub/inner'), 'inner\n');
     assert.equal(await read(connection, 'host/data/link'), 'host\n');
     assert.equal(await read(connection, 'claim/tree/deep/file'), 'claimed\n');
+    assert.equal(await read(connection, 'alone/file'), 'alone\n', 'for one pod alone: from that');
+    assert.match(connection.warnings.map(({ message }) => message).join(), /Volume alone .* cannot be mounted beside/);
     assert.deepEqual((await readdir(join(folder, 'root/etc/config'))).sort(), ['nested', 'one.txt', 'two.txt']);
     assert.match(
       mountAt(connection, '/work').reason ?? '',
@@ -575,6 +587,31 @@ void suite('files of a killed daemon', { timeout: 600_000 }, () => {
     );
     await dev.must(['disconnect', 'helped']);
     assert.equal(await dev.sh(`ls ${folder} 2>/dev/null || echo gone`), 'gone');
+    await untouched();
+  });
+
+  test('a place in memory without room: the command runs without its files, and is told which place it is', async () => {
+    const resize = (size: string): Promise<string> => dev.sh(`mount -o remount,size=${size} /run`, { user: 'root' });
+    const connect = ['connect', 'deploy/helped', '-n', dev.namespace.name, '--no-redirect'];
+    await dev.must(['daemon', 'start']);
+    await resize('$(df --output=used -B1 /run | tail -1)');
+    try {
+      const { exitCode, stdout, stderr } = await dev.bowline([
+        ...connect,
+        '--',
+        'sh',
+        '-c',
+        'cat /data/file; echo ran',
+      ]);
+      assert.deepEqual([exitCode, stdout], [0, 'ran\n'], stderr);
+      assert.match(
+        stderr,
+        /^warning: \/data is not here \(failed\): there is no room for it in \/run\/user\/1500\/bowline\/files\/\w+: .* are free.*; make room there/m,
+      );
+    } finally {
+      await resize('50%');
+    }
+    assert.equal(await dev.must([...connect, '--', 'cat', '/data/file']), 'filled\n');
     await untouched();
   });
 
