@@ -18,7 +18,7 @@ export interface ServeOptions {
   close?: () => Promise<unknown>;
 }
 
-/** Who answers: the pod in the cluster, the developer's machine when it runs there. */
+/** Who answers: the pod. A program that bowline started on a developer's machine has its pod's name too. */
 export const servedBy = hostname();
 
 export function serve(options: ServeOptions): void {
