@@ -114,8 +114,8 @@ void test('validate: what the connected workload does not have', async () => {
   assert.deepEqual(
     files[0]!.warnings.map(({ line, column, message }) => `${line}:${column} ${message}`),
     [
-      '8:1 A shell cannot hold the name my.H: programs get it from `bowline connect ... -- COMMAND` only',
       '7:3 This could not be checked: You may not list services in barred',
+      '8:1 A shell cannot hold the name my.H: programs get it from `bowline connect ... -- COMMAND` only',
     ],
   );
   assert.equal((await bowline('validate', 'one.env', '--offline')).status, 0);

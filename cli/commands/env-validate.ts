@@ -1,11 +1,12 @@
 /** `bowline env validate`: everything that is wrong in the environment file, at once, each with its place. */
 import { Command } from 'commander';
 import { exitStatus } from '../../api/errors.ts';
+import type { KnownNames } from '../../api/schema.ts';
 import type { EnvironmentFile, Problem } from '../../env-parser/environment-file.ts';
 import { formatProblem } from '../../env-parser/format-problem.ts';
 import { checkReferences, tokensOf } from '../../env-parser/references.ts';
 import { namesForNoShell } from '../../env-parser/shell-names.ts';
-import type { KnownNames } from '../../api/schema.ts';
+import { byPlace } from '../../env-parser/source.ts';
 import { findDaemon } from '../daemon-process.ts';
 import { findEnvironmentFiles } from '../environment/found-files.ts';
 import { knownNames, notChecked } from '../environment/known-names.ts';
@@ -42,7 +43,11 @@ async function validate(io: Io, named: string | undefined, options: ValidateOpti
     tokens: tokensOf(file).length,
     problems,
     missing: known === undefined ? [] : checkReferences(file, known),
-    warnings: [...file.warnings, ...namesForNoShell(file), ...(known === undefined ? [] : notChecked(file, known))],
+    warnings: [
+      ...file.warnings,
+      ...namesForNoShell(file),
+      ...(known === undefined ? [] : notChecked(file, known)),
+    ].sort(byPlace),
   }));
   if (files.some(({ missing }) => missing.length > 0)) io.status = exitStatus.cluster;
   if (files.some(({ problems }) => problems.length > 0)) io.status = exitStatus.usage;

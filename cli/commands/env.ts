@@ -99,7 +99,14 @@ function choose(io: Io, environment: Environment, { all = false, only, except }:
 function onlyThose(environment: Environment, variables: Record<string, string>): Environment {
   const keep = <T>(all: Record<string, T>): Record<string, T> =>
     Object.fromEntries(Object.entries(all).filter(([name]) => Object.hasOwn(variables, name)));
-  return { ...environment, variables, origins: keep(environment.origins), rewritten: keep(environment.rewritten) };
+  const { origins, rewritten, notCarried } = environment;
+  return {
+    ...environment,
+    variables,
+    origins: keep(origins),
+    rewritten: keep(rewritten),
+    notCarried: keep(notCarried),
+  };
 }
 
 /** The text; what is to be said beside it goes to standard error. */

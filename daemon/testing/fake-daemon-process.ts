@@ -83,12 +83,12 @@ export function lives(pid: number): boolean {
   return !/\) Z /.test(readFileSync(`/proc/${pid}/stat`, 'utf8'));
 }
 
-/** The first truthy answer; fails with `what` after 15 s. */
+/** The first truthy answer; fails with `what` after a minute, which is much on a busy machine. */
 export async function until<T>(
   what: string,
   ask: () => Promise<T | undefined> | T | undefined,
 ): Promise<NonNullable<T>> {
-  const deadline = Date.now() + 15_000;
+  const deadline = Date.now() + 60_000;
   for (;;) {
     const answer = await ask();
     if (answer) return answer;
