@@ -21,7 +21,7 @@ import { claimLease } from '../redirect/lease.ts';
 import { holderForRestore, keeperName, sessionLabel, type Identity } from '../redirect/objects.ts';
 import { readOriginal, readRecord } from '../redirect/record.ts';
 import { releaseSession } from '../redirect/release.ts';
-import { restorePatch } from '../redirect/services.ts';
+import { forgetPatch, restorePatch } from '../redirect/services.ts';
 import type { OnProgress } from './manager.ts';
 
 const ownedBySession: Array<Resource<KubernetesObject>> = [replicaSets, pods, services, secrets];
@@ -99,7 +99,7 @@ export async function planRestore(
           verb: 'patch',
           object: `services/${service.metadata?.name}`,
           why: whose,
-          body: restorePatch(service, original),
+          body: [...restorePatch(service, original), ...forgetPatch(service, original)],
         });
     }
     const labelSelector = `${sessionLabel}=${session}`;

@@ -11,7 +11,7 @@ import { fieldManager } from './objects.ts';
 
 /**
  * Puts the owners of an object's fields back to `saved`. A courtesy that must not fail a release, since the values are
- * back already; tried again where a controller writes at the same moment.
+ * back already; tried again where a controller writes at the same moment. Does nothing where it has been done.
  */
 export async function putBackManagers(
   cluster: Cluster,
@@ -25,6 +25,7 @@ export async function putBackManagers(
     const current = await cluster.find(resource, name, namespace, options).catch(() => undefined);
     const { managedFields, resourceVersion } = current?.metadata ?? {};
     if (managedFields === undefined || options.signal?.aborted === true) return;
+    if (entriesOfOurs(saved, managedFields).length === 0) return;
     const body = [
       { op: 'test' as const, path: '/metadata/resourceVersion', value: resourceVersion },
       { op: 'replace' as const, path: '/metadata/managedFields', value: restoredManagedFields(saved, managedFields) },
@@ -45,14 +46,15 @@ const sameManager = (a: V1ManagedFieldsEntry, b: V1ManagedFieldsEntry): boolean 
   a.apiVersion === b.apiVersion &&
   (a.subresource ?? '') === (b.subresource ?? '');
 
+const entriesOfOurs = (saved: V1ManagedFieldsEntry[], current: V1ManagedFieldsEntry[]): V1ManagedFieldsEntry[] =>
+  current.filter((entry) => entry.manager === fieldManager && !saved.some((was) => sameManager(was, entry)));
+
 /** `current` without our entry, and with the fields that we took given back to who had them in `saved`. */
 export function restoredManagedFields(
   saved: V1ManagedFieldsEntry[],
   current: V1ManagedFieldsEntry[],
 ): V1ManagedFieldsEntry[] {
-  const ours = current.filter(
-    (entry) => entry.manager === fieldManager && !saved.some((was) => sameManager(was, entry)),
-  );
+  const ours = entriesOfOurs(saved, current);
   const taken = ours.map((entry) => (entry.fieldsV1 ?? {}) as Tree);
   const others = current.filter((entry) => !ours.includes(entry));
   const restored = saved.map((was) => {

@@ -3,7 +3,7 @@ import { suite, test } from 'node:test';
 import type { V1Service } from '@kubernetes/client-node';
 import { originalAnnotation, undoAnnotation } from './objects.ts';
 import { readOriginal } from './record.ts';
-import { redirectPatch, restorePatch } from './services.ts';
+import { forgetPatch, redirectPatch, restorePatch } from './services.ts';
 
 type Operation = ReturnType<typeof redirectPatch>[number];
 
@@ -31,21 +31,41 @@ function patched(service: V1Service, operations: Operation[]): V1Service {
   return object;
 }
 
+/** Both patches, one after the other. */
+function restoredFrom(away: V1Service): V1Service {
+  const original = readOriginal(away)!;
+  const back = patched(away, restorePatch(away, original));
+  return patched(back, forgetPatch(back, original));
+}
+
 const originalOf = (service: V1Service) => readOriginal(service)!;
 
 void suite('redirect and restore of a Service', () => {
-  void test('one patch there, one back, and nothing is different', () => {
+  void test('there and back, and nothing is different', () => {
     const away = patched(web, redirectPatch(web, 's1'));
     assert.deepEqual(away.spec?.selector, { 'bowline.dev/session': 's1' });
     assert.equal(away.spec.publishNotReadyAddresses, true);
     assert.deepEqual(originalOf(away), { session: 's1', selector: { app: 'web' } });
-    assert.deepEqual(patched(away, restorePatch(away, originalOf(away))), web);
+    assert.deepEqual(restoredFrom(away), web);
+  });
+
+  void test('who was killed between the two patches is followed by somebody who knows what is left', () => {
+    const managedFields = [{ manager: 'kubectl', operation: 'Update', fieldsV1: { 'f:spec': { 'f:selector': {} } } }];
+    const owned: V1Service = { ...web, metadata: { ...web.metadata, managedFields } };
+    const away = patched(owned, redirectPatch(owned, 's1'));
+    const taken = { manager: 'bowline', operation: 'Update', fieldsV1: { 'f:spec': { 'f:selector': {} } } };
+    const others = [{ ...managedFields[0]!, fieldsV1: {} }, taken];
+    const half = patched(away, restorePatch(away, originalOf(away)));
+    const found: V1Service = { ...half, metadata: { ...half.metadata, managedFields: others } };
+    assert.deepEqual(found.spec, web.spec);
+    assert.deepEqual(restorePatch(found, originalOf(found)), []);
+    assert.deepEqual(restoredFrom(found), owned);
   });
 
   void test('a Service that publishes not-ready addresses by itself, and one without annotations', () => {
     const open: V1Service = { ...web, spec: { ...web.spec, publishNotReadyAddresses: true } };
     const away = patched(open, redirectPatch(open, 's1'));
-    assert.deepEqual(patched(away, restorePatch(away, originalOf(away))), open);
+    assert.deepEqual(restoredFrom(away), open);
     const plain: V1Service = { ...web, metadata: { name: 'web', resourceVersion: '7' } };
     assert.deepEqual(Object.keys(patched(plain, redirectPatch(plain, 's1')).metadata?.annotations ?? {}), [
       originalAnnotation,

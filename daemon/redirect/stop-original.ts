@@ -147,8 +147,8 @@ export async function startOriginals(
     workload.kind === 'Pod'
       ? await createPod(cluster, namespace, record, options)
       : await scaleUp(cluster, namespace, workload, replicas, call);
-  if (started === 'theirs') return undefined;
-  if (started === 'started' && managedFields !== undefined) {
+  if (!started) return undefined;
+  if (managedFields !== undefined) {
     const saved = managedFields as V1ManagedFieldsEntry[];
     await putBackManagers(cluster, resourceOf(workload.kind), workload.name, namespace, saved, call);
   }
@@ -156,49 +156,48 @@ export async function startOriginals(
   return `${describe(workload)} started again with ${replicas} ${replicas === 1 ? 'replica' : 'replicas'}`;
 }
 
-/** `running`: an earlier run has started them, they may not be ready yet. */
-type Started = 'started' | 'running' | 'theirs';
-
+/** False where what runs there is somebody else's now. */
 async function scaleUp(
   cluster: Cluster,
   namespace: string,
   { kind, name }: { kind: WorkloadKind; name: string },
   replicas: number,
   call: CallOptions,
-): Promise<Started> {
+): Promise<boolean> {
   for (let attempt = 0; ; attempt++) {
     const existing = await cluster.find(resourceOf(kind), name, namespace, call);
     const current = (existing as { spec?: { replicas?: number } } | undefined)?.spec?.replicas;
-    if (existing === undefined || replicas === 0) return 'theirs';
-    if (current !== 0) return current === replicas ? 'running' : 'theirs';
+    if (existing === undefined || replicas === 0) return false;
+    if (current !== 0) return current === replicas;
     const body = [
       { op: 'test' as const, path: '/spec/replicas', value: 0 },
       { op: 'replace' as const, path: '/spec/replicas', value: replicas },
     ];
     try {
       await cluster.patch<KubernetesObject>(resourceOf(kind), name, namespace, { type: 'json', body }, call);
-      return 'started';
+      return true;
     } catch (error) {
       if (attempt >= 3) throw error;
     }
   }
 }
 
+/** The same for a bare pod. */
 async function createPod(
   cluster: Cluster,
   namespace: string,
   record: SessionRecord,
   { patience, signal }: { patience: number; signal: AbortSignal },
-): Promise<Started> {
+): Promise<boolean> {
   const { name } = record.workload!;
   const kept = await cluster.find(configMaps, keptPodName(record.session), namespace, { signal });
   const text = kept?.data?.['pod.json'];
-  if (text === undefined) return 'theirs';
+  if (text === undefined) return false;
   // The one that was deleted may still be ending: only when it is gone its name is free.
   for (const until = Date.now() + patience; ;) {
     const existing = await cluster.find(pods, name, namespace, { signal });
     if (existing === undefined) break;
-    if (existing.metadata?.deletionTimestamp === undefined) return 'running';
+    if (existing.metadata?.deletionTimestamp === undefined) return true;
     if (Date.now() > until) {
       throw new BowlineError(
         'API_ERROR',
@@ -211,7 +210,7 @@ async function createPod(
     await delay(100, undefined, { signal });
   }
   await cluster.create(pods, JSON.parse(text) as V1Pod, { signal });
-  return 'started';
+  return true;
 }
 
 async function originalsReady(
