@@ -1,7 +1,7 @@
 /**
  * `npm test`: everything, on a machine that has nothing of it. Checks and unit tests first, then a real Kubernetes and
  * the tests on it, then all of it away again. `npm test -- unit` and `npm test -- e2e [FILE...]` run a part.
- * `npm run test:faults [-- crash | faults] [--only PATTERN] [--seed N]` runs the matrices of docs/reliability.md whole.
+ * `npm run test:faults [-- crash | faults] [--only PATTERN] [--seed N] [--minutes N]` runs the matrices of docs/reliability.md whole.
  */
 import { spawn } from 'node:child_process';
 import { globSync } from 'node:fs';
@@ -22,7 +22,7 @@ const matrices = { crash: ['helper-crash', 'crash'], faults: ['faults'] };
 function usage(): never {
   process.stderr.write(
     'usage: npm test [-- check | unit | e2e [FILE...]]\n' +
-      '       npm run test:faults [-- crash | faults] [--only PATTERN] [--seed N]\n',
+      '       npm run test:faults [-- crash | faults] [--only PATTERN] [--seed N] [--minutes N]\n',
   );
   process.exit(2);
 }
@@ -31,11 +31,16 @@ const filesOf = (names: string[]): string[] => names.map((name) => `test/faults/
 
 /** The files of the matrices that are asked for; the tests find the rest of it in the environment. */
 function faults(args: string[]): string[] {
-  const options = { only: { type: 'string', default: '' }, seed: { type: 'string', default: '1' } } as const;
+  const options = {
+    only: { type: 'string', default: '' },
+    seed: { type: 'string', default: '1' },
+    minutes: { type: 'string', default: '120' },
+  } as const;
   try {
     const { values, positionals } = parseArgs({ args, options, allowPositionals: true });
     process.env['BOWLINE_FAULTS'] = values.only;
     process.env['BOWLINE_SEED'] = values.seed;
+    process.env['BOWLINE_MINUTES'] = values.minutes;
     if (positionals.length === 0) return filesOf(Object.values(matrices).flat());
     return positionals.flatMap((name) => filesOf(matrices[name as keyof typeof matrices]));
   } catch {

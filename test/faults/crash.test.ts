@@ -3,25 +3,27 @@
  * out, failed cells and all. `npm test` runs a sample: BOWLINE_SEED chooses another one, BOWLINE_FAULTS the cells by name.
  */
 import assert from 'node:assert/strict';
-import { suite, test } from 'node:test';
-import { crashPoints } from '../../daemon/crash-points/points.ts';
-import { cells, nameOf, startLane, victims, type Cell, type Outcome } from './crash.ts';
+import { availableParallelism, loadavg } from 'node:os';
+import { after, suite, test } from 'node:test';
+import { crashPoints, type CrashPoint } from '../../daemon/crash-points/points.ts';
+import { cells, nameOf, startLane, victims, type Cell, type Outcome, type Victim } from './crash.ts';
 import { table, writeSection } from './report.ts';
 
 const hour = 3_600_000;
 const sampleSize = 6;
 const wanted = process.env['BOWLINE_FAULTS'];
 const seed = Number(process.env['BOWLINE_SEED'] ?? 1);
-const isWhole = wanted === '';
+/** In another order for another seed, so that what `--minutes` leaves time for is spread over all. */
+const all = shuffled(cells, seed);
 const chosen =
-  wanted === undefined
-    ? sample(cells, sampleSize, seed)
-    : cells.filter((cell) => new RegExp(wanted).test(nameOf(cell)));
+  wanted === undefined ? all.slice(0, sampleSize) : all.filter((cell) => new RegExp(wanted).test(nameOf(cell)));
+const minutes = Number(process.env['BOWLINE_MINUTES'] ?? 120);
 const lanes = Number(process.env['BOWLINE_LANES'] ?? (wanted === undefined ? 2 : 4));
 
 void suite('killed at every step', { timeout: 2 * hour, concurrency: true }, () => {
   const left = [...chosen];
   const outcomes = new Map<Cell, Outcome>();
+  const until = performance.now() + minutes * 60_000;
 
   for (let number = 1; number <= lanes; number++) {
     void test(`lane ${number}`, { timeout: 2 * hour }, async (t) => {
@@ -33,8 +35,8 @@ void suite('killed at every step', { timeout: 2 * hour, concurrency: true }, () 
           inner.diagnostic(`${reached.size} of ${crashPoints.length} points`);
           assert.deepEqual(missed, [], 'a point that nothing comes by proves nothing');
         });
-      for (let cell = left.shift(); cell !== undefined; cell = left.shift()) {
-        const mine = cell;
+      while (left.length > 0 && performance.now() < until) {
+        const mine = left.shift()!;
         await t.test(nameOf(mine), async () => {
           const outcome = await lane.run(mine);
           outcomes.set(mine, outcome);
@@ -43,9 +45,12 @@ void suite('killed at every step', { timeout: 2 * hour, concurrency: true }, () 
           assert.notEqual(outcome.took, undefined, outcome.result);
         });
       }
-      if (outcomes.size === chosen.length && isWhole) writeSection('crash', page(outcomes));
     });
   }
+
+  after(() => {
+    if (wanted === '') writeSection('crash', page([...outcomes.values()]));
+  });
 });
 
 void test('which', (t) => {
@@ -55,31 +60,30 @@ void test('which', (t) => {
 const seconds = ({ took }: Outcome): string => (took === undefined ? 'never' : (took / 1000).toFixed(1));
 
 /** A row for each step, a column for each victim: how it went on, and after how many seconds everything was as before. */
-function page(outcomes: ReadonlyMap<Cell, Outcome>): string {
-  const all = [...outcomes.values()];
-  const steps = [...new Map(cells.map(({ point, pod }) => [`${point}${pod ? ' (bare pod)' : ''}`, { point, pod }]))];
-  const rows = steps.map(([step, { point, pod }]) => [
-    `\`${step}\``,
-    ...victims.map((victim) => {
-      const found = all.find((each) => each.point === point && each.pod === pod && each.victim === victim);
-      if (found === undefined) return '–';
-      return found.took === undefined
-        ? `**FAILED** ${found.result.slice(0, 200)}`
-        : `${found.result}, ${seconds(found)}`;
-    }),
-  ]);
-  const failed = all.filter(({ took }) => took === undefined).length;
-  const slowest = Math.max(0, ...all.map(({ took }) => took ?? 0));
+function page(outcomes: readonly Outcome[]): string {
+  const inCell = (point: CrashPoint, pod: boolean, victim: Victim): string => {
+    const isIt = (each: Cell): boolean => each.point === point && each.pod === pod && each.victim === victim;
+    const found = outcomes.find(isIt);
+    if (found === undefined) return cells.some(isIt) ? 'not run' : '–';
+    return found.took === undefined ? `**FAILED** ${found.result.slice(0, 200)}` : `${found.result}, ${seconds(found)}`;
+  };
+  const steps = new Map(cells.map(({ point, pod }) => [`\`${point}\`${pod ? ' (bare pod)' : ''}`, { point, pod }]));
+  const failed = outcomes.filter(({ took }) => took === undefined).length;
+  const slowest = Math.max(0, ...outcomes.map(({ took }) => took ?? 0));
   return [
-    `${all.length} cells on ${new Date().toISOString().slice(0, 10)}, ${failed} failed; the slowest took ${(slowest / 1000).toFixed(1)} s. Each cell: how it went on, and the`,
-    'seconds until everything was as before, counted from the next start (for *machine*, which nobody starts: from the return of it).',
+    `${outcomes.length} of ${cells.length} cells on ${new Date().toISOString().slice(0, 10)}, seed ${seed}: ${failed} failed, the slowest took ${(slowest / 1000).toFixed(1)} s. ${availableParallelism()} cores, which had ${loadavg()[1]!.toFixed(0)} times`,
+    'as much to do as one of them can. Each cell: how it went on, and the seconds until everything was as before, counted from',
+    'the next start; for *machine*, which nobody starts, from the kill, with a lapse of 5 s.',
     '',
-    table(['killed right after', ...victims], rows),
+    table(
+      ['killed right after', ...victims],
+      [...steps].map(([step, { point, pod }]) => [step, ...victims.map((victim) => inCell(point, pod, victim))]),
+    ),
   ].join('\n');
 }
 
 /** The same for the same seed: mulberry32, https://github.com/bryc/code/blob/master/jshash/PRNGs.md#mulberry32. */
-function sample<T>(from: readonly T[], size: number, start: number): T[] {
+function shuffled<T>(from: readonly T[], start: number): T[] {
   let state = start;
   const random = (): number => {
     state = (state + 0x6d2b79f5) | 0;
@@ -88,8 +92,5 @@ function sample<T>(from: readonly T[], size: number, start: number): T[] {
     return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
   };
   const pool = [...from];
-  return Array.from(
-    { length: Math.min(size, pool.length) },
-    () => pool.splice(Math.floor(random() * pool.length), 1)[0]!,
-  );
+  return from.map(() => pool.splice(Math.floor(random() * pool.length), 1)[0]!);
 }
