@@ -169,10 +169,10 @@ export class Supervision {
     }
   }
 
-  private async unsuspend(signal: AbortSignal): Promise<void> {
+  private async unsuspend({ pod }: RunningAgent, signal: AbortSignal): Promise<void> {
     const { tie } = this;
     if (tie.session.suspended !== true) return;
-    await resumeRedirect(tie.cluster, tie.session, signal);
+    await resumeRedirect(tie.cluster, tie.session, pod, signal);
     tie.log.info('redirect-resumed', { connection: tie.name });
     await tie.saveSuspended(false).catch((error: unknown) => {
       tie.log.warn('save-failed', { connection: tie.name, reason: String(error) });
@@ -215,7 +215,7 @@ export class Supervision {
         opened = await reachAgent(cluster, session, agent.pod, tie.accept, { timeout: 3000, signal });
         await opened.outbound.call('resume', {}, signal);
         tie.takeTunnels(opened, agent);
-        await this.unsuspend(signal);
+        await this.unsuspend(agent, signal);
         await tie.attachNames(signal);
         await this.prove(opened, 15_000, signal);
         return opened;

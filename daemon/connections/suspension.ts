@@ -2,6 +2,7 @@
  * While no agent can be reached, the originals answer: the Services are led back to them, and to the agent again when there
  * is one. The saved session says that it is so before it is done, because the Services themselves do not show it.
  */
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Cluster } from '../cluster/cluster.ts';
 import { pods, services } from '../cluster/resources.ts';
 import { sessionLabel } from '../redirect/objects.ts';
@@ -19,9 +20,29 @@ export async function suspendRedirect(cluster: Cluster, session: Session, signal
   for (const { service } of proofs) await restoreService(cluster, service, namespace, id, { signal });
 }
 
-/** A Service that was not yet led back, or is gone, is left as it is. */
-export async function resumeRedirect(cluster: Cluster, session: Session, signal: AbortSignal): Promise<void> {
+/** Milliseconds until a pod that should have gone is removed by force: its node may never say that it has. */
+const leaveBound = 20_000;
+
+/**
+ * To the agent `agent`, once no other pod of the session is left: it would be an endpoint too, and may not listen any more.
+ * A Service that was not yet led back, or is gone, is left as it is.
+ */
+export async function resumeRedirect(
+  cluster: Cluster,
+  session: Session,
+  agent: string,
+  signal: AbortSignal,
+): Promise<void> {
   const { id, namespace, proofs } = session;
+  const until = Date.now() + leaveBound;
+  for (;;) {
+    const all = await cluster.list(pods, { namespace, labelSelector: `${sessionLabel}=${id}`, signal });
+    const others = all.flatMap(({ metadata }) => (metadata?.name === agent ? [] : [metadata?.name ?? '']));
+    if (others.length === 0) break;
+    if (Date.now() > until)
+      for (const pod of others) await cluster.delete(pods, pod, namespace, { signal, gracePeriodSeconds: 0 });
+    await delay(200, undefined, { signal });
+  }
   for (const { service: name } of proofs) {
     const service = await cluster.find(services, name, namespace, { signal });
     if (service === undefined || readOriginal(service)?.session === id) continue;

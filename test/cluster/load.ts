@@ -32,8 +32,17 @@ export interface Load extends AsyncDisposable {
   records(): Promise<LoadRecord[]>;
   /** Until a request that is sent from now on is answered by somebody whom `accept` takes; resolves with that record. */
   answeredBy(accept: (by: string) => boolean, what: string, timeout?: number): Promise<LoadRecord>;
+  /** Until every request that was sent before has ended, well or not. */
+  settled(before: number): Promise<void>;
   /** Sends no more, waits for open answers, and sums up. Throws when the control had a failure. */
   stop(): Promise<{ subject: LoadSummary; control: LoadSummary }>;
+}
+
+interface Answer {
+  open: number;
+  /** When the oldest open one was sent; absent without one. */
+  oldest?: number;
+  records: LoadRecord[];
 }
 
 export interface LoadOptions {
@@ -67,13 +76,13 @@ export async function startLoad(namespace: TestNamespace, options: LoadOptions):
   await namespace.kubectl(['wait', '--for=condition=Ready', `pod/${name}`, '--timeout=60s'], { timeout: 65_000 });
   const proxy = `/api/v1/namespaces/${namespace.name}/pods/${name}:8080/proxy`;
   const known: LoadRecord[] = [];
-  const ask = async (path: string): Promise<{ open: number }> => {
-    const { open, records } = await namespace.cluster.api.call<{ open: number; records: LoadRecord[] }>(
+  const ask = async (path: string): Promise<{ open: number; oldest: number | undefined }> => {
+    const { open, oldest, records } = await namespace.cluster.api.call<Answer>(
       'GET',
       `${proxy}${path}?since=${known.length}`,
     );
     known.push(...records.slice(known.length - (records[0]?.n ?? known.length)));
-    return { open };
+    return { open, oldest };
   };
   // A fresh Service has no rule in the kernel yet: what is sent before its first answer says nothing about anything.
   await waitUntil(
@@ -104,6 +113,11 @@ export async function startLoad(namespace: TestNamespace, options: LoadOptions):
         );
       return await waitUntil(look, { what: `an answer by ${what}`, timeout, interval: 100, signal: options.signal });
     },
+    settled: (before) =>
+      waitUntil(async () => ((await ask('/records')).oldest ?? Infinity) > before, {
+        what: 'end of the open requests',
+        signal: options.signal,
+      }).then(() => undefined),
     async stop() {
       await waitUntil(async () => (await ask('/stop')).open === 0, {
         what: 'end of the open requests',

@@ -202,7 +202,12 @@ void suite('the end of a redirect', { concurrency: 3, timeout: 175_000 }, () => 
       namespace: namespace.name,
       target: 'deploy/web',
       ports: [{ local: program.port, remote: 8080 }],
+      proofSeconds: 1,
     });
+    const proofs = (): string[] =>
+      daemon.manager.list().flatMap(({ id, proof }) => (id === connection.id && proof ? [proof.at] : []));
+    const first = proofs();
+    await namespace.waitFor('another proof', async () => String(proofs()) !== String(first));
     const leads = async (selector: object): Promise<unknown> =>
       namespace.kubectl([
         'patch',

@@ -35,8 +35,10 @@ export async function runFault(stage: Stage, fault: Fault): Promise<Row> {
   const injected = await fault.inject(stage, connection);
   await dev.must(['disconnect', '--all']);
   await stage.answeredThere();
+  const until = Date.now();
+  await load.settled(until);
   const records = await load.records();
-  const impact = impactOf(records, injected.began, Date.now());
+  const impact = impactOf(records, injected.began, until);
   const back = injected.over === undefined ? undefined : answeredAfter(records, injected.over, stage.isHere);
   await fault.cleanUp?.(stage);
   const leftovers = await stage.leftovers(before, fault.anew);

@@ -1,19 +1,25 @@
 // Sends requests to each of TARGETS (JSON: {name: {url, rate}}), `rate` a second, each on a connection of its own, and keeps what came
-// of every one. GET /records?since=N gives them as JSON: [{n, target, at, ms, by?, error?}]. Time never waits for an answer.
+// of every one. GET /records?since=N gives them as JSON: [{n, target, at, ms, by?, error?}], with how many are open and when the
+// oldest of those was sent. Time never waits for an answer.
 import { createServer, request as httpRequest } from 'node:http';
 
 const targets = Object.entries(JSON.parse(process.env.TARGETS));
 const timeout = Number(process.env.TIMEOUT ?? 15_000);
 const records = [];
 let sent = 0;
+/** When those were sent that are not answered yet, oldest first. */
+const open = new Map();
 
 function send(target, url) {
   sent += 1;
+  const id = sent;
   const at = Date.now();
+  open.set(id, at);
   const began = performance.now();
   const finish = (result) => {
     if (finish.done) return;
     finish.done = true;
+    open.delete(id);
     records.push({ n: records.length, target, at, ms: Math.round(performance.now() - began), ...result });
   };
   const request = httpRequest(url, { agent: false, timeout, headers: { connection: 'close' } }, (response) => {
@@ -53,7 +59,9 @@ const server = createServer((request, response) => {
   if (url.pathname === '/stop') clearInterval(timer);
   const since = Number(url.searchParams.get('since') ?? 0);
   response.setHeader('content-type', 'application/json');
-  response.end(JSON.stringify({ sent, open: sent - records.length, records: records.slice(since) }));
+  response.end(
+    JSON.stringify({ sent, open: open.size, oldest: open.values().next().value, records: records.slice(since) }),
+  );
 });
 server.listen(8080);
 process.once('SIGTERM', () => {
