@@ -76,7 +76,7 @@ export class WantedFiles {
     signal.throwIfAborted();
     const unplaced = tie.session.warnings.find(({ code }) => code === 'VOLUME_NOT_PLACED');
     if (unplaced !== undefined) onProgress?.({ type: 'warning', ...unplaced });
-    if (onProgress) warnOfMissing(files, onProgress);
+    if (onProgress && from === undefined) warnOfMissing(files, onProgress);
     const late = (files.snapshot()?.mounts ?? []).filter(({ state }) => state === 'waiting' || state === 'downloading');
     if (!enough.aborted || late.length === 0) return;
     tie.warn(

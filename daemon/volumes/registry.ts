@@ -98,7 +98,10 @@ async function removeLink({ at, to, insteadOfFolder }: MadeLink): Promise<void> 
     if ((await readlink(at).catch(() => undefined)) !== to) return;
     await unlink(at);
   }
-  if (insteadOfFolder) await mkdir(at);
+  if (!insteadOfFolder) return;
+  await mkdir(at).catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== 'ENOENT') throw error; // somebody has removed the folder that it was in
+  });
 }
 
 /** From the innermost, until one has something in it, which somebody else has put there. */
