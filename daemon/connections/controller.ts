@@ -130,9 +130,9 @@ export class ConnectionController implements Supervised {
     const onStep = stepper(onProgress);
     this.container.know(prepared.facts);
     for (const warning of this.session.warnings) onProgress({ type: 'warning', ...warning });
-    await this.save('connecting');
-    this.changed('connecting');
     try {
+      await this.save('connecting');
+      this.changed('connecting');
       const stop = AbortSignal.any([signal, this.ending.signal, this.lost]);
       await this.establish(prepared, onProgress, onStep, stop);
       onStep('names', 'making the services answer by their names');
@@ -370,7 +370,10 @@ export class ConnectionController implements Supervised {
     const limit = AbortSignal.timeout(drain + patience + releaseLimit);
     try {
       await this.establishing;
-      await this.save('disconnecting');
+      // A full disk must not keep anybody tied. What the next daemon then finds is a connection whose session is gone.
+      await this.save('disconnecting').catch((error: unknown) => {
+        log.warn('save-failed', { connection: this.name, reason: BowlineError.from(error).message });
+      });
       await this.supervising;
       const { id, holder, leaseName, namespace } = this.session;
       const { outbound } = this.tunnels ?? {};

@@ -5,6 +5,7 @@
  */
 import { open, readdir, readFile, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
+import { BowlineError } from '../../api/errors.ts';
 import { makePrivateFolder } from '../../api/private-folder.ts';
 import type { Log } from '../log.ts';
 
@@ -91,10 +92,21 @@ function jsonFile<T>(path: string, options: JsonFilesOptions<T>): JsonFile<T> {
     },
     save(value) {
       const content = JSON.stringify({ version: options.version, value });
-      return inTurn(() => writeWhole(path, content, { durable: true }));
+      return inTurn(() => writeWhole(path, content, { durable: true })).catch((error: unknown) => {
+        throw unwritable(path, error);
+      });
     },
     remove: () => inTurn(() => rm(path, { force: true })),
   };
+}
+
+function unwritable(path: string, error: unknown): BowlineError {
+  const reason = (error as NodeJS.ErrnoException).code ?? String(error);
+  return new BowlineError('STATE_UNREADABLE', `${path} cannot be written: ${reason}.`, {
+    hint:
+      reason === 'ENOSPC' || reason === 'EDQUOT' ? 'The disk is full: make room, and try again.' : 'See who owns it.',
+    cause: error,
+  });
 }
 
 function decode<T>(content: string, { version, parse }: JsonFilesOptions<T>): T {
@@ -108,10 +120,13 @@ function decode<T>(content: string, { version, parse }: JsonFilesOptions<T>): T 
 /** Readers see the old content or the new, never a part; with `durable` also after a loss of power. */
 export async function writeWhole(path: string, content: string, { durable }: { durable: boolean }): Promise<void> {
   const temporary = `${path}.${process.pid}.tmp`;
-  {
+  try {
     await using file = await open(temporary, 'w', 0o600);
     await file.writeFile(content);
     if (durable) await file.sync();
+  } catch (error) {
+    await rm(temporary, { force: true }); // on a full disk a part of it would only take room
+    throw error;
   }
   await rename(temporary, path);
   if (!durable || process.platform === 'win32') return; // Folders cannot be opened there.

@@ -29,8 +29,8 @@ const goals = { silence: 6, back: 3, noticed: 5, restored: 10 };
 
 export async function runFault(stage: Stage, fault: Fault): Promise<Row> {
   const { dev, load } = stage;
-  await fault.prepare?.(stage);
   const before = await stage.before();
+  await fault.prepare?.(stage);
   const connection = await stage.connect(...(fault.connect ?? []));
   const injected = await fault.inject(stage, connection);
   await dev.must(['disconnect', '--all']);
