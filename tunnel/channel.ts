@@ -134,7 +134,7 @@ export class Channel implements Sender {
     if (this.#closed || this.#ending) return;
     this.#ending = true;
     if (this.#queued > 0) return;
-    this.#owner.outbox.say(frame.end, this.id);
+    this.#owner.outbox.sayUnhurried(frame.end, this.id);
     this.#endSent();
   }
 

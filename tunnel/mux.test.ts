@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import type { Duplex } from 'node:stream';
-import { test } from 'node:test';
+import { mock, test } from 'node:test';
 import type { Channel, ChannelHandler } from './channel.ts';
 import { frame, FrameReader, headerLength, writeHeader } from './frames.ts';
 import type { FrameType } from './frames.ts';
@@ -298,6 +298,21 @@ void test('an answer that nobody waits for costs no write, and comes before the 
     said.map(({ type }) => type),
     [frame.accept, frame.data],
   );
+});
+
+void test('the first bytes of a connection leave with its request, and its end with the next request', async () => {
+  await using peer = await start();
+  const { mux, near, hear } = peer;
+  const write = mock.method(near, 'write');
+  const channel = mux.open({});
+  channel.attach(deaf);
+  setImmediate(() => channel.write(Buffer.from('x'))); // as from a socket, which is read a turn later
+  await hear(({ type }) => type === frame.data);
+  assert.equal(write.mock.callCount(), 1);
+  channel.end();
+  setImmediate(() => mux.open({}));
+  await hear(({ type, channel: id }) => type === frame.open && id === 2);
+  assert.equal(write.mock.callCount(), 2);
 });
 
 void test('a tunnel whose numbers run out ends as soon as nothing is open on it', async () => {

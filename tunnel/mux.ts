@@ -62,7 +62,7 @@ export class Mux implements ChannelOwner, FrameSink {
     this.#last += 1;
     const channel = new Channel(this, this.#last, false);
     this.#channels.set(channel.id, channel);
-    this.outbox.say(frame.open, channel.id, Buffer.from(JSON.stringify(request)));
+    this.outbox.sayUnhurried(frame.open, channel.id, Buffer.from(JSON.stringify(request)));
     if (this.#last === lastNumber) this.#fail('it has no more numbers for connections');
     return channel;
   }

@@ -1,6 +1,6 @@
 /**
- * What leaves: the tunnel's own frames first, then the bytes of the channels, taking turns. What is said first in a turn of
- * the event loop goes at once; what is said until that write is done (TLS says so in the next turn) goes with one other.
+ * What leaves: the tunnel's own frames first, then the bytes of the channels, taking turns. What is said in one turn of the
+ * event loop leaves at its end, with one write: each costs both ends and the API server in between more than its bytes.
  * One write is under way at a time, so nothing waits behind more than one. Bytes wait in their channel, where their writer
  * feels it. Reading never waits for any of this.
  */
@@ -36,9 +36,15 @@ export class Outbox {
   /** Of each ping that is not answered yet, oldest first. */
   readonly #pings: { at: number; sent: number }[] = [];
   #scheduled = false;
+  #lingering = false;
   #writing = false;
   #stopped = false;
   readonly #flush = (): void => this.#flushNow();
+  readonly #linger = (): void => void setImmediate(this.#lingered);
+  readonly #lingered = (): void => {
+    this.#lingering = false;
+    this.#flushNow();
+  };
   readonly #written = (): void => {
     this.#writing = false;
     this.#flushNow();
@@ -50,16 +56,24 @@ export class Outbox {
 
   /** Goes before all bytes that wait. */
   say(type: FrameType, channel: number, payload?: Buffer): void {
-    const length = payload?.length ?? 0;
-    const at = writeHeader(this.#roomFor(headerLength + length), this.#controlLength, type, channel, length);
-    payload?.copy(this.#control, at);
-    this.#controlLength = at + length;
+    this.#put(type, channel, payload);
     this.#schedule();
+  }
+
+  /**
+   * As `say`, but a turn later, unless something else leaves before: what mostly follows (a caller's first bytes, the next
+   * connection) goes in the same write.
+   */
+  sayUnhurried(type: FrameType, channel: number, payload?: Buffer): void {
+    this.#put(type, channel, payload);
+    if (this.#lingering) return;
+    this.#lingering = true;
+    setImmediate(this.#linger);
   }
 
   /** Goes before whatever leaves next, and causes no write: nobody waits for it. */
   sayWithNext(type: FrameType, channel: number): void {
-    this.#controlLength = writeHeader(this.#roomFor(headerLength), this.#controlLength, type, channel, 0);
+    this.#put(type, channel);
   }
 
   credit(channel: number, bytes: number): void {
@@ -95,6 +109,13 @@ export class Outbox {
     this.#controlLength = 0;
   }
 
+  #put(type: FrameType, channel: number, payload?: Buffer): void {
+    const length = payload?.length ?? 0;
+    const at = writeHeader(this.#roomFor(headerLength + length), this.#controlLength, type, channel, length);
+    payload?.copy(this.#control, at);
+    this.#controlLength = at + length;
+  }
+
   #roomFor(length: number): Buffer {
     const needed = this.#controlLength + length;
     if (needed > this.#control.length) {
@@ -108,7 +129,7 @@ export class Outbox {
   #schedule(): void {
     if (this.#scheduled || this.#writing) return;
     this.#scheduled = true;
-    process.nextTick(this.#flush);
+    setImmediate(this.#flush);
   }
 
   #flushNow(): void {
