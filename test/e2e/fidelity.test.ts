@@ -218,7 +218,9 @@ void suite('fidelity', { timeout: 900_000 }, () => {
     const same = await dev.whole(shop);
     // A probe of the shop's own may fail for a moment.
     untouched = async () =>
-      void (await shop.waitFor('cluster and machine as before', async () => (await same(), true)));
+      void (await shop.waitFor('cluster and machine as before', async () => (await same(), true), {
+        timeout: 120_000,
+      }));
   });
   after(async () => {
     await shop?.[Symbol.asyncDispose]();
