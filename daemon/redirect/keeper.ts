@@ -4,7 +4,7 @@
  * resourceVersion, and one of them is refused and looks again.
  */
 import { setTimeout as delay } from 'node:timers/promises';
-import type { KubernetesObject, V1OwnerReference } from '@kubernetes/client-node';
+import type { KubernetesObject, V1OwnerReference, V1ServiceAccount } from '@kubernetes/client-node';
 import { BowlineError } from '../../api/errors.ts';
 import type { CallOptions, Cluster, Right } from '../cluster/cluster.ts';
 import {
@@ -110,20 +110,31 @@ async function ensureChild(
   }
 }
 
+/** The account of the keeper that is there for the session of this Lease, and perhaps for others. */
+export async function accountOfKeeper(
+  cluster: Cluster,
+  namespace: string,
+  leaseUid: string,
+  call: CallOptions,
+): Promise<V1ServiceAccount | undefined> {
+  const existing = await cluster.find(serviceAccounts, keeperName, namespace, call).catch(() => undefined);
+  return existing?.metadata?.ownerReferences?.some(({ uid }) => uid === leaseUid) === true ? existing : undefined;
+}
+
 /**
- * Takes the session of this Lease off the keeper, and removes the keeper with the last one. What the caller may not remove
- * goes with the root by itself.
+ * Takes a session off the keeper, and removes the keeper with the last one: after the session's Lease, so that whoever is
+ * killed in between leaves a keeper that the garbage collector takes, and never a Lease that nobody watches. What the caller
+ * may not remove goes with the root by itself.
  */
 export async function releaseKeeper(
   cluster: Cluster,
   namespace: string,
+  account: V1ServiceAccount,
   leaseUid: string,
   call: CallOptions & { signal: AbortSignal },
 ): Promise<void> {
-  const existing = await cluster.find(serviceAccounts, keeperName, namespace, call).catch(() => undefined);
-  const { ownerReferences: owners = [], resourceVersion = '' } = existing?.metadata ?? {};
-  if (!owners.some(({ uid }) => uid === leaseUid)) return;
-  const others = owners.filter(({ uid }) => uid !== leaseUid);
+  const { ownerReferences: owners = [], resourceVersion = '', uid = '' } = account.metadata ?? {};
+  const others = owners.filter((owner) => owner.uid !== leaseUid);
   if (others.length > 0) {
     const body = [
       { op: 'test' as const, path: '/metadata/resourceVersion', value: resourceVersion },
@@ -133,11 +144,11 @@ export async function releaseKeeper(
     await cluster.patch(serviceAccounts, keeperName, namespace, patch, call).catch(() => undefined); // the owner's end does the same
     return;
   }
-  // A session that takes it up at this moment changes the version: then it stays.
-  const removed = await cluster
-    .delete(serviceAccounts, keeperName, namespace, { ...call, preconditions: { resourceVersion } })
-    .catch(() => false);
-  if (removed) await removeKeeper(cluster, namespace, existing?.metadata?.uid ?? '', call);
+  // A session that takes it up at this moment changes the version: then it stays. The garbage collector may be faster.
+  const preconditions = { uid, resourceVersion };
+  await cluster.delete(serviceAccounts, keeperName, namespace, { ...call, preconditions }).catch(() => false);
+  const left = await cluster.find(serviceAccounts, keeperName, namespace, call).catch(() => account);
+  if (left?.metadata?.uid !== uid) await removeKeeper(cluster, namespace, uid, call);
 }
 
 async function removeKeeper(

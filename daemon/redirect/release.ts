@@ -4,12 +4,11 @@
  * there is nothing left to do, so it may be run again after a kill at any instant.
  */
 import { setTimeout as delay } from 'node:timers/promises';
-import type { V1Lease } from '@kubernetes/client-node';
 import type { AgentStatus } from '../../agent-image/contract.ts';
 import type { CallOptions, Cluster } from '../cluster/cluster.ts';
 import { endpointSlices, leases, pods, replicaSets, secrets, services } from '../cluster/resources.ts';
 import { originalsServiceName, sessionLabel, sessionObjectName } from './objects.ts';
-import { releaseKeeper } from './keeper.ts';
+import { accountOfKeeper, releaseKeeper } from './keeper.ts';
 import { readOriginal, readRecord } from './record.ts';
 import { restoreService } from './services.ts';
 import { releaseCode } from './session-objects.ts';
@@ -41,7 +40,7 @@ const settleFor = 1200;
 /** Answers what was put back, in words. */
 export async function releaseSession(cluster: Cluster, options: ReleaseOptions): Promise<string[]> {
   const { session, namespace, leaseName, signal, onStep } = options;
-  const call: CallOptions = { signal };
+  const call = { signal };
   const done: string[] = [];
   const found = leaseName === '' ? undefined : await cluster.find(leases, leaseName, namespace, call);
   // The workload may be another session's by now: its Lease has the same name, and is none of ours.
@@ -70,12 +69,14 @@ export async function releaseSession(cluster: Cluster, options: ReleaseOptions):
   const ownServices = allServices.flatMap(({ metadata }) =>
     metadata?.name === originalsServiceName(session) ? [metadata.name] : [],
   );
-  if (options.collect !== true) await removeObjects(cluster, options, { lease, ownServices, done });
+  const leaseUid = lease?.metadata?.uid;
+  if (options.collect !== true) await removeObjects(cluster, options, { leaseUid, ownServices, done });
+  if (leaseUid === undefined) return done;
+  const keeper = options.collect === true ? undefined : await accountOfKeeper(cluster, namespace, leaseUid, call);
   // Last, so that whoever finds a Lease finds a session that is not yet wholly released.
-  if (lease?.metadata?.uid !== undefined) {
-    await cluster.delete(leases, leaseName, namespace, { ...call, preconditions: { uid: lease.metadata.uid } });
-    if (options.collect === true) done.push('the agent is left to the garbage collector');
-  }
+  await cluster.delete(leases, leaseName, namespace, { ...call, preconditions: { uid: leaseUid } });
+  if (keeper !== undefined) await releaseKeeper(cluster, namespace, keeper, leaseUid, call);
+  if (options.collect === true) done.push('the agent is left to the garbage collector');
   return done;
 }
 
@@ -96,7 +97,7 @@ async function drained(options: ReleaseOptions): Promise<void> {
 async function removeObjects(
   cluster: Cluster,
   options: ReleaseOptions,
-  { lease, ownServices, done }: { lease: V1Lease | undefined; ownServices: string[]; done: string[] },
+  { leaseUid, ownServices, done }: { leaseUid: string | undefined; ownServices: string[]; done: string[] },
 ): Promise<void> {
   const { session, namespace, signal } = options;
   const call: CallOptions = { signal };
@@ -115,12 +116,7 @@ async function removeObjects(
     // Where there is none, the right to delete Services may lack too.
     ...ownServices.map((service) => cluster.delete(services, service, namespace, call)),
     cluster.delete(secrets, sessionObjectName(session), namespace, call),
-    ...(lease?.metadata?.uid === undefined
-      ? []
-      : [
-          releaseCode(cluster, namespace, lease.metadata.uid, call),
-          releaseKeeper(cluster, namespace, lease.metadata.uid, { signal }),
-        ]),
+    ...(leaseUid === undefined ? [] : [releaseCode(cluster, namespace, leaseUid, call)]),
   ]);
   await gone(cluster, namespace, session, signal);
 }
