@@ -1,11 +1,12 @@
 /**
  * `npm test`: everything, on a machine that has nothing of it. Checks and unit tests first, then a real Kubernetes and
  * the tests on it, then all of it away again. `npm test -- unit` and `npm test -- e2e [FILE...]` run a part.
- * `npm run test:faults [-- crash | faults] [--only PATTERN] [--seed N] [--minutes N]` runs the matrices of docs/reliability.md whole.
+ * `npm run test:faults [-- crash | faults] [--only PATTERN] [--seed N] [--minutes N] [--resume FILE]` runs the matrices of
+ * docs/reliability.md whole; with a file the crash matrix goes on with what an earlier run has left.
  */
 import { spawn } from 'node:child_process';
 import { globSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { ensurePackages } from '../setup/packages.ts';
 import { down, status, up } from './cluster/cluster.ts';
@@ -22,7 +23,7 @@ const matrices = { crash: ['helper-crash', 'crash'], faults: ['faults'] };
 function usage(): never {
   process.stderr.write(
     'usage: npm test [-- check | unit | e2e [FILE...]]\n' +
-      '       npm run test:faults [-- crash | faults] [--only PATTERN] [--seed N] [--minutes N]\n',
+      '       npm run test:faults [-- crash | faults] [--only PATTERN] [--seed N] [--minutes N] [--resume FILE]\n',
   );
   process.exit(2);
 }
@@ -35,12 +36,14 @@ function faults(args: string[]): string[] {
     only: { type: 'string', default: '' },
     seed: { type: 'string', default: '1' },
     minutes: { type: 'string', default: '120' },
+    resume: { type: 'string' },
   } as const;
   try {
     const { values, positionals } = parseArgs({ args, options, allowPositionals: true });
     process.env['BOWLINE_FAULTS'] = values.only;
     process.env['BOWLINE_SEED'] = values.seed;
     process.env['BOWLINE_MINUTES'] = values.minutes;
+    if (values.resume !== undefined) process.env['BOWLINE_RESUME'] = resolve(values.resume);
     if (positionals.length === 0) return filesOf(Object.values(matrices).flat());
     return positionals.flatMap((name) => filesOf(matrices[name as keyof typeof matrices]));
   } catch {

@@ -3,6 +3,7 @@
  * out, failed cells and all. `npm test` runs a sample: BOWLINE_SEED chooses another one, BOWLINE_FAULTS the cells by name.
  */
 import assert from 'node:assert/strict';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { availableParallelism, loadavg } from 'node:os';
 import { after, suite, test } from 'node:test';
 import { crashPoints, type CrashPoint } from '../../daemon/crash-points/points.ts';
@@ -18,11 +19,14 @@ const all = shuffled(cells, seed);
 const chosen =
   wanted === undefined ? all.slice(0, sampleSize) : all.filter((cell) => new RegExp(wanted).test(nameOf(cell)));
 const minutes = Number(process.env['BOWLINE_MINUTES'] ?? 120);
+/** Of an earlier run of the same code: what went well there is not run again. */
+const resumed = process.env['BOWLINE_RESUME'];
+const isSame = (one: Cell, other: Cell): boolean => nameOf(one) === nameOf(other);
 const lanes = Number(process.env['BOWLINE_LANES'] ?? (wanted === undefined ? 2 : 4));
 
 void suite('killed at every step', { timeout: 2 * hour, concurrency: true }, () => {
-  const left = [...chosen];
-  const outcomes = new Map<Cell, Outcome>();
+  const outcomes = resumed !== undefined && existsSync(resumed) ? earlier(resumed) : [];
+  const left = chosen.filter((cell) => !outcomes.some((each) => isSame(each, cell)));
   const until = performance.now() + minutes * 60_000;
 
   for (let number = 1; number <= lanes; number++) {
@@ -39,7 +43,8 @@ void suite('killed at every step', { timeout: 2 * hour, concurrency: true }, () 
         const mine = left.shift()!;
         await t.test(nameOf(mine), async () => {
           const outcome = await lane.run(mine);
-          outcomes.set(mine, outcome);
+          outcomes.push(outcome);
+          if (resumed !== undefined) writeFileSync(resumed, JSON.stringify(outcomes));
           // At once: a parallel test's own words come when all before it have ended.
           process.stderr.write(`${nameOf(mine)}: ${outcome.result}, ${seconds(outcome)} s\n`);
           assert.notEqual(outcome.took, undefined, outcome.result);
@@ -49,7 +54,7 @@ void suite('killed at every step', { timeout: 2 * hour, concurrency: true }, () 
   }
 
   after(() => {
-    if (wanted === '') writeSection('crash', page([...outcomes.values()]));
+    if (wanted === '') writeSection('crash', page(outcomes));
   });
 });
 
@@ -59,12 +64,16 @@ void test('which', (t) => {
 
 const seconds = ({ took }: Outcome): string => (took === undefined ? 'never' : (took / 1000).toFixed(1));
 
+const earlier = (file: string): Outcome[] =>
+  (JSON.parse(readFileSync(file, 'utf8')) as Outcome[]).filter(({ took }) => took !== undefined);
+
 /** A row for each step, a column for each victim: how it went on, and after how many seconds everything was as before. */
 function page(outcomes: readonly Outcome[]): string {
   const inCell = (point: CrashPoint, pod: boolean, victim: Victim): string => {
-    const isIt = (each: Cell): boolean => each.point === point && each.pod === pod && each.victim === victim;
-    const found = outcomes.find(isIt);
-    if (found === undefined) return cells.some(isIt) ? 'not run' : '–';
+    const cell = cells.find((each) => each.point === point && each.pod === pod && each.victim === victim);
+    if (cell === undefined) return '–';
+    const found = outcomes.find((each) => isSame(each, cell));
+    if (found === undefined) return 'not run';
     return found.took === undefined ? `**FAILED** ${found.result.slice(0, 200)}` : `${found.result}, ${seconds(found)}`;
   };
   const steps = new Map(cells.map(({ point, pod }) => [`\`${point}\`${pod ? ' (bare pod)' : ''}`, { point, pod }]));
