@@ -457,6 +457,7 @@ async function backAsBefore(stage: Stage, before: Connection, over: number): Pro
   const addresses = ({ services }: Connection): string =>
     JSON.stringify(
       services
+        .filter((each) => each.namespace === before.namespace)
         .map(({ namespace, service: name, address, names }) => `${namespace}/${name} ${address} ${names.join()}`)
         .sort((a, b) => a.localeCompare(b)),
     );
