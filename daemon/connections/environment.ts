@@ -26,7 +26,7 @@ export interface ConnectionEnvironmentOptions {
 export class ConnectionEnvironment {
   private readonly tie: Tie;
   private readonly options: ConnectionEnvironmentOptions;
-  /** Asked for once: in a container without `cat` there is nothing to read. */
+  /** Asked for once more where a connect got none: then there is nothing to read, and not just a slow answer. */
   private facts: Promise<ProcessFacts | undefined> | undefined;
 
   constructor(tie: Tie, options: ConnectionEnvironmentOptions) {
@@ -36,7 +36,7 @@ export class ConnectionEnvironment {
 
   /** What an original's process said before the originals may have been stopped. */
   know(facts: ProcessFacts | undefined): void {
-    this.facts = Promise.resolve(facts);
+    this.facts = facts && Promise.resolve(facts);
   }
 
   async read({ inPlace, kept = [] }: EnvironmentUse, signal: AbortSignal): Promise<Environment> {

@@ -5,7 +5,8 @@ import { readProcess, type ProcessFacts } from '../environment/process.ts';
 import { findWorkload, isReady, type Workload } from '../redirect/workload.ts';
 import type { Session } from './session.ts';
 
-const patience = 5000;
+/** Milliseconds for each question to a container; on a busy node one takes seconds. */
+const patience = 10_000;
 
 /** `undefined` where no pod runs or none can be asked. */
 export async function processFacts(
