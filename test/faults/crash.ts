@@ -143,8 +143,12 @@ export async function startLane(name: string): Promise<Lane> {
     await dev.sh(`nohup ${helperAtBoot} > /dev/null 2>&1 &`, { user: 'root' });
     await waitUntil(async () => (await dev.bowline(['helper', 'status'])).exitCode === 0, { what: 'the helper' });
   };
-  /** Kills the main process of a pod's container, as the kernel would that is short of memory. */
+  /** Kills the main process of a pod's container, as the kernel would that is short of memory; elsewhere the whole pod. */
   const killInPod = async (label: string, program: string): Promise<void> => {
+    if (cluster.instance === undefined) {
+      await namespace.kubectl(['delete', 'pods', '-l', label, '--grace-period=0', '--force']);
+      return;
+    }
     const pids = await waitUntil(
       async () => {
         const { items } = await namespace.get<{ items: Array<{ metadata: { uid: string } }> }>('pods', '-l', label);
@@ -214,7 +218,7 @@ export async function startLane(name: string): Promise<Lane> {
   const halted = async (cell: Cell): Promise<ChildProcess> => {
     const isConnect = (connectPoints as readonly CrashPoint[]).includes(cell.point);
     if (!isConnect) {
-      await dev.must(connectArgs(cell), { env });
+      await dev.must(connectArgs(cell), { env, timeout: 2 * patience });
       clearPoints();
     }
     writeFileSync(join(points, `${cell.point}.halt`), '');
@@ -278,7 +282,7 @@ export async function startLane(name: string): Promise<Lane> {
     async reached() {
       clearPoints();
       for (const pod of [false, true]) {
-        await dev.must(connectArgs({ pod, stop: true, victim: 'daemon' }), { env });
+        await dev.must(connectArgs({ pod, stop: true, victim: 'daemon' }), { env, timeout: 2 * patience });
         await dev.must(['disconnect', '--all']);
       }
       await dev.must(['daemon', 'stop']);
