@@ -64,8 +64,9 @@ void test('which', (t) => {
 
 const seconds = ({ took }: Outcome): string => (took === undefined ? 'never' : (took / 1000).toFixed(1));
 
-const earlier = (file: string): Outcome[] =>
-  (JSON.parse(readFileSync(file, 'utf8')) as Outcome[]).filter(({ took }) => took !== undefined);
+function earlier(file: string): Outcome[] {
+  return (JSON.parse(readFileSync(file, 'utf8')) as Outcome[]).filter(({ took }) => took !== undefined);
+}
 
 /** A row for each step, a column for each victim: how it went on, and after how many seconds everything was as before. */
 function page(outcomes: readonly Outcome[]): string {
