@@ -253,7 +253,9 @@ void suite('volumes', { timeout: 900_000 }, () => {
     const connection = await connect(daemon);
     const { folder, mounts: all } = connection.files!;
     assert.deepEqual(
-      all.map(({ mountPath, kind, state }) => `${mountPath} ${kind} ${state}`).sort(),
+      all
+        .map(({ mountPath, kind, state, reason }) => `${mountPath} ${kind} ${state === 'ready' ? state : reason}`)
+        .sort(),
       [
         '/alone persistentVolumeClaim ready',
         '/big emptyDir ready',
@@ -594,7 +596,9 @@ void suite('files of a killed daemon', { timeout: 600_000 }, () => {
     const resize = (size: string): Promise<string> => dev.sh(`mount -o remount,size=${size} /run`, { user: 'root' });
     const connect = ['connect', 'deploy/helped', '-n', dev.namespace.name, '--no-redirect'];
     await dev.must(['daemon', 'start']);
-    await resize('$(df --output=used -B1 /run | tail -1)');
+    await resize('$(( $(df --output=used -B1 /run | tail -1) + 1048576 ))');
+    const filler = '/run/user/1500/filler';
+    await dev.sh(`cat /dev/zero > ${filler} || true`);
     try {
       const { exitCode, stdout, stderr } = await dev.bowline([
         ...connect,
@@ -609,6 +613,7 @@ void suite('files of a killed daemon', { timeout: 600_000 }, () => {
         /^warning: \/data is not here \(failed\): there is no room for it in \/run\/user\/1500\/bowline\/files\/\w+: .* are free.*; make room there/m,
       );
     } finally {
+      await dev.sh(`rm ${filler}`);
       await resize('50%');
     }
     assert.equal(await dev.must([...connect, '--', 'cat', '/data/file']), 'filled\n');
