@@ -236,7 +236,7 @@ export const machineFaults: Fault[] = [
     async cleanUp({ dev }) {
       const folder = `${dev.machine.home}/.local/state/bowline`;
       await dev.must(['daemon', 'stop']);
-      await dev.sh(`umount ${folder}`, { user: 'root' });
+      await dev.sh(`umount --lazy ${folder}`, { user: 'root' });
     },
   },
   {
