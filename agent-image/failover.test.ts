@@ -11,23 +11,20 @@ import { get, ownAddresses, runAgent, serveName } from './testbed.ts';
 const port = 8080;
 const ports: AgentPort[] = [{ port, protocol: 'TCP', to: 'machine', ifDown: 'refuse' }];
 
-void test('kill -9 of the daemon under 50 requests a second: none fails, the originals answer at once', async () => {
-  const { slowest, answers } = await loseDaemon('SIGKILL', 1);
-  assert.ok(answers.get('machine')! > 20 && answers.get('original')! > 20, JSON.stringify([...answers]));
-  assert.ok(slowest < 1_500, `slowest ${slowest} ms`);
+/** Of each of the two that answer, before the test goes on. */
+const enough = 20;
+const bounded = { timeout: 60_000 };
+
+void test('kill -9 of the daemon under 50 requests a second: none fails, the originals answer', bounded, async () => {
+  await loseDaemon('SIGKILL');
 });
 
-void test('a daemon that is frozen under 50 requests a second: none fails, answers wait 6 s at most', async () => {
-  const { slowest, answers } = await loseDaemon('SIGSTOP', 7);
-  assert.ok(answers.get('machine')! > 20 && answers.get('original')! > 200, JSON.stringify([...answers]));
-  assert.ok(slowest > 4_000 && slowest < 6_000, `slowest ${slowest} ms`);
+void test('a daemon that is frozen under 50 requests a second: none fails, the originals answer', bounded, async () => {
+  await loseDaemon('SIGSTOP');
 });
 
-/** A second of load, then the signal, then `seconds` more of load; rejects when a request fails. */
-async function loseDaemon(
-  signal: NodeJS.Signals,
-  seconds: number,
-): Promise<{ slowest: number; answers: Map<string, number> }> {
+/** Load, the signal when the machine has answered it, more load until the originals do; rejects when a request fails. */
+async function loseDaemon(signal: NodeJS.Signals): Promise<void> {
   const { agent: address, originals } = ownAddresses();
   const machine = address.replace(/1$/, '3');
   await using _original = await serveName('original', originals, port);
@@ -39,20 +36,22 @@ async function loseDaemon(
     await once(daemon.stdout, 'data');
     const requests: Promise<void>[] = [];
     const answers = new Map<string, number>();
-    let slowest = 0;
     const ask = async (): Promise<void> => {
-      const before = performance.now();
       const answer = await get(address, port);
-      slowest = Math.max(slowest, performance.now() - before);
       answers.set(answer, (answers.get(answer) ?? 0) + 1);
     };
-    for (let count = 0; count < 50 * (1 + seconds); count += 1) {
-      if (count === 50) daemon.kill(signal);
-      requests.push(ask());
-      await setTimeout(20);
-    }
+    const loadUntilAnsweredBy = async (who: string): Promise<void> => {
+      while ((answers.get(who) ?? 0) < enough) {
+        requests.push(ask());
+        await setTimeout(20);
+      }
+    };
+    await loadUntilAnsweredBy('machine');
+    daemon.kill(signal);
+    await loadUntilAnsweredBy('original');
     await Promise.all(requests);
-    return { slowest, answers };
+    const answered = [...answers.values()].reduce((sum, count) => sum + count, 0);
+    assert.equal(answered, requests.length);
   } finally {
     daemon.kill('SIGKILL');
   }
