@@ -7,7 +7,7 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { availableParallelism, loadavg } from 'node:os';
 import { after, suite, test } from 'node:test';
 import { crashPoints, type CrashPoint } from '../../daemon/crash-points/points.ts';
-import { cells, nameOf, startLane, victims, type Cell, type Outcome, type Victim } from './crash.ts';
+import { cells, nameOf, startLane, victims, type Outcome, type Victim } from './crash.ts';
 import { table, writeSection } from './report.ts';
 
 const hour = 3_600_000;
@@ -21,12 +21,11 @@ const chosen =
 const minutes = Number(process.env['BOWLINE_MINUTES'] ?? 120);
 /** Of an earlier run of the same code: what went well there is not run again. */
 const resumed = process.env['BOWLINE_RESUME'];
-const isSame = (one: Cell, other: Cell): boolean => nameOf(one) === nameOf(other);
 const lanes = Number(process.env['BOWLINE_LANES'] ?? (wanted === undefined ? 2 : 4));
 
 void suite('killed at every step', { timeout: 2 * hour, concurrency: true }, () => {
-  const outcomes = resumed !== undefined && existsSync(resumed) ? earlier(resumed) : [];
-  const left = chosen.filter((cell) => !outcomes.some((each) => isSame(each, cell)));
+  const outcomes = new Map(earlier().map((each) => [nameOf(each), each]));
+  const left = chosen.filter((cell) => outcomes.get(nameOf(cell))?.took === undefined);
   const until = performance.now() + minutes * 60_000;
 
   for (let number = 1; number <= lanes; number++) {
@@ -43,8 +42,8 @@ void suite('killed at every step', { timeout: 2 * hour, concurrency: true }, () 
         const mine = left.shift()!;
         await t.test(nameOf(mine), async () => {
           const outcome = await lane.run(mine);
-          outcomes.push(outcome);
-          if (resumed !== undefined) writeFileSync(resumed, JSON.stringify(outcomes));
+          outcomes.set(nameOf(mine), outcome);
+          if (resumed !== undefined) writeFileSync(resumed, JSON.stringify([...outcomes.values()]));
           // At once: a parallel test's own words come when all before it have ended.
           process.stderr.write(`${nameOf(mine)}: ${outcome.result}, ${seconds(outcome)} s\n`);
           assert.notEqual(outcome.took, undefined, outcome.result);
@@ -54,7 +53,7 @@ void suite('killed at every step', { timeout: 2 * hour, concurrency: true }, () 
   }
 
   after(() => {
-    if (wanted === '') writeSection('crash', page(outcomes));
+    if (wanted === '') writeSection('crash', page([...outcomes.values()]));
   });
 });
 
@@ -64,8 +63,9 @@ void test('which', (t) => {
 
 const seconds = ({ took }: Outcome): string => (took === undefined ? 'never' : (took / 1000).toFixed(1));
 
-function earlier(file: string): Outcome[] {
-  return (JSON.parse(readFileSync(file, 'utf8')) as Outcome[]).filter(({ took }) => took !== undefined);
+function earlier(): Outcome[] {
+  if (resumed === undefined || !existsSync(resumed)) return [];
+  return JSON.parse(readFileSync(resumed, 'utf8')) as Outcome[];
 }
 
 /** A row for each step, a column for each victim: how it went on, and after how many seconds everything was as before. */
@@ -73,7 +73,7 @@ function page(outcomes: readonly Outcome[]): string {
   const inCell = (point: CrashPoint, pod: boolean, victim: Victim): string => {
     const cell = cells.find((each) => each.point === point && each.pod === pod && each.victim === victim);
     if (cell === undefined) return '–';
-    const found = outcomes.find((each) => isSame(each, cell));
+    const found = outcomes.find((each) => nameOf(each) === nameOf(cell));
     if (found === undefined) return 'not run';
     return found.took === undefined ? `**FAILED** ${found.result.slice(0, 200)}` : `${found.result}, ${seconds(found)}`;
   };
