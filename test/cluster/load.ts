@@ -208,7 +208,7 @@ function pod(image: string, name: string, env: Record<string, string>): { spec: 
           env: Object.entries(env).map(([key, value]) => ({ name: key, value })),
           ports: [{ name: 'http', containerPort: 8080 }],
           // A pod that asks for nothing gets next to nothing while everybody is busy, and then measures itself.
-          resources: { requests: { cpu: '200m' } },
+          resources: { requests: { cpu: '100m' } },
           readinessProbe: { tcpSocket: { port: 8080 }, periodSeconds: 1 },
           securityContext: {
             allowPrivilegeEscalation: false,

@@ -48,7 +48,7 @@ export interface Stage extends AsyncDisposable {
 
 export const workloadName = 'web';
 export const webWorkload = (cluster: TestCluster): object => {
-  const main = { ...container(cluster), resources: { requests: { cpu: '100m' } } };
+  const main = { ...container(cluster), resources: { requests: { cpu: '50m' } } };
   return workload('Deployment', workloadName, podSpec([main]), { replicas: 2 });
 };
 /** A service that the machine reaches by its name: answers every byte with the same. */
