@@ -191,14 +191,7 @@ const shapes: Shape[] = [
   },
 ];
 
-const shopServices = [
-  'deploy/stats-api',
-  'deploy/catalog',
-  'deploy/cart',
-  'deploy/frontend',
-  'deploy/redis',
-  'sts/postgres',
-];
+const shopServices = ['deploy/stats-api', 'deploy/catalog', 'deploy/cart', 'deploy/frontend', 'deploy/redis'];
 
 /** Milliseconds for one report, on a machine that carries a cluster beside it. */
 const timeout = 180_000;
