@@ -6,6 +6,7 @@ import { mock, test } from 'node:test';
 import type { Channel, ChannelHandler } from './channel.ts';
 import { frame, FrameReader, headerLength, writeHeader } from './frames.ts';
 import type { FrameType } from './frames.ts';
+import { join } from './join.ts';
 import { Mux, retireAfter } from './mux.ts';
 import type { MuxOptions } from './mux.ts';
 import { leastUnderWay } from './pace.ts';
@@ -281,6 +282,33 @@ void test('an end follows the last byte, and a reset drops what waits', async ()
       [frame.end, 1],
     ],
   );
+});
+
+void test('a program that has ended and heard the end is let go, and what it said last still arrives', async () => {
+  await using peer = await start();
+  const { mux, far, hear } = peer;
+  const [program, socket] = await tcpPair();
+  socket.allowHalfOpen = true;
+  const joined = join(socket, mux.open({}));
+  const ended = once(socket, 'end');
+  program.resume().write(Buffer.alloc(firstWindow));
+  const heard = (all: Said[]): number =>
+    all.reduce((sum, { type, bytes }) => sum + (type === frame.data ? bytes.length : 0), 0);
+  const frames = await hear(() => true);
+  await hear(() => heard(frames) === firstWindow);
+  program.end('last'); // there is no credit for it
+  await ended;
+  const closed = once(program, 'end');
+  say(far, frame.accept, 1);
+  say(far, frame.end, 1);
+  await closed;
+  const credit = Buffer.alloc(4);
+  credit.writeUInt32BE(4);
+  say(far, frame.credit, 1, credit);
+  await hear(({ type }) => type === frame.end || type === frame.reset);
+  assert.equal(heard(frames), firstWindow + 4);
+  assert.equal(frames.at(-1)?.type, frame.end);
+  await joined;
 });
 
 void test('an answer that nobody waits for costs no write, and comes before the first byte', async () => {
