@@ -89,7 +89,7 @@ const lost = records.filter(({ error }) => error !== undefined);
 const grown = Object.entries(sizes).flatMap(([name, seen]) => growth(name, seen));
 const minutes = Math.round((Date.now() - began) / 60_000);
 
-if (done >= 20) writeSection('soak', page());
+if (done >= 200) writeSection('soak', page());
 for (const each of grown) report(each);
 for (const { at, ms, error } of lost) report(`lost: ${new Date(at).toISOString()} after ${ms} ms: ${error}`);
 report(
