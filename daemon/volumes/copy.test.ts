@@ -89,6 +89,14 @@ test('what breaks off is brought anew, from the beginning', async () => {
   assert.equal((await it.entries()).length, 2, 'nothing is left of the tries');
 });
 
+test('what ends in the middle of a file, as streams of exec do now and then, is brought anew', async () => {
+  await using it = await copyIn();
+  const cut = (): Readable => Readable.from([archive({ file: 'x'.repeat(2000) }).subarray(0, 1536)]);
+  const from = source(cut, whole('all'));
+  await it.copy.bring(from, never);
+  assert.deepEqual([from.opened, it.state().state, await it.read()], [2, 'ready', 'all']);
+});
+
 test('after three tries it has failed, with the reason, and nothing stands under its name', async () => {
   await using it = await copyIn();
   const from = source(broken);

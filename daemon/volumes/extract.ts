@@ -62,7 +62,11 @@ export async function extract(source: Readable, options: ExtractOptions): Promis
     else unpacking.leaveOut(entry.path, 'neither a file nor a folder');
   });
   parser.on('eof', () => (unpacking.result.whole = true));
-  parser.on('error', (error: Error) => failure.reject(new Refused(error.message)));
+  parser.on('error', (error: Error) => {
+    // Streams of `exec` lose their end now and then; the next try may have it.
+    const isCut = error.message.includes('Truncated input');
+    failure.reject(isCut ? new Error('its end did not arrive') : new Refused(error.message));
+  });
   const fed = async (): Promise<void> => {
     for await (const bytes of inBlocks(source)) {
       if (unpacking.result.empty) refuseCompressed(bytes);
