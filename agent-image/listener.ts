@@ -16,6 +16,8 @@ export function startListener(
 ): Promise<AsyncDisposable> {
   const { traffic } = routing;
   const server = net.createServer(socketOptions, (caller) => {
+    // From the first moment on, whoever has it: a caller that resets is gone, and `close` follows.
+    caller.on('error', () => undefined);
     void traffic.accepted(async () => {
       const first = probes.pending ? await probes.sniff(caller, port.port) : [];
       if (first !== undefined) await route(caller, port, first, routing);

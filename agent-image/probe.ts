@@ -87,7 +87,7 @@ function firstBytes(caller: Socket): Promise<Buffer[]> {
     const done = (): void => {
       clearTimeout(timer);
       caller.pause();
-      caller.off('data', onData).off('end', done).off('close', done).off('error', ignore);
+      caller.off('data', onData).off('end', done).off('close', done);
       resolve(chunks);
     };
     const onData = (chunk: Buffer): void => {
@@ -97,7 +97,7 @@ function firstBytes(caller: Socket): Promise<Buffer[]> {
       if (size >= enough || !Buffer.concat(chunks).toString('latin1', 0, expected.length).startsWith(expected)) done();
     };
     const timer = setTimeout(done, patience);
-    caller.on('data', onData).on('end', done).on('close', done).on('error', ignore);
+    caller.on('data', onData).on('end', done).on('close', done);
   });
 }
 
@@ -120,5 +120,3 @@ function firstLine(socket: Socket, signal: AbortSignal): Promise<string> {
 function disposable(socket: Socket): Socket & Disposable {
   return Object.assign(socket, { [Symbol.dispose]: () => void socket.destroy() });
 }
-
-function ignore(): void {}

@@ -32,7 +32,6 @@ export interface Routing {
 export async function route(caller: Socket, port: AgentPort, first: Buffer[], routing: Routing): Promise<void> {
   const gone = new AbortController();
   caller.on('close', () => gone.abort());
-  caller.on('error', () => {}); // `close` follows
   const replay = new Replay(first);
   const peer = `${caller.remoteAddress}:${caller.remotePort}`;
   const deadline = performance.now() + patience;
