@@ -26,7 +26,7 @@ export class Journal {
     this.#now = now;
   }
 
-  /** The change that a killed helper had begun and not finished. */
+  /** The change that a killed helper had begun and not finished. Throws where the journal is a link. */
   unfinished(): JournalLine | undefined {
     let last: JournalLine | undefined;
     for (const line of this.#lines()) {
@@ -83,8 +83,10 @@ export class Journal {
   #lines(): JournalLine[] {
     let content: string;
     try {
-      content = readFileSync(this.#path, 'utf8');
-    } catch {
+      content = readFileSync(this.#path, { encoding: 'utf8', flag: constants.O_RDONLY | constants.O_NOFOLLOW });
+    } catch (error) {
+      // A link that somebody else put there: neither read nor written.
+      if ((error as NodeJS.ErrnoException).code === 'ELOOP') throw error;
       return [];
     }
     return content.split('\n').flatMap((line) => {
