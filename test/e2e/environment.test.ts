@@ -385,7 +385,7 @@ const metadataService: V1Container = {
     'sh',
     '-ec',
     `ip address add ${metadataAddress}/32 dev lo
-exec node -e 'require("node:http").createServer((q, a) => a.end("metadata " + q.headers.metadata + " " + q.url + "\\n")).listen(80, "${metadataAddress}")'`,
+exec node -e 'require("node:http").createServer((q, a) => a.end("metadata " + q.headers.metadata + " " + q.url + "\\n")).listen(80, "${metadataAddress}"); process.on("SIGTERM", () => process.exit())'`,
   ],
   securityContext: { capabilities: { add: ['NET_ADMIN'] } },
 };
