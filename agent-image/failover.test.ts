@@ -15,18 +15,21 @@ const ports: AgentPort[] = [{ port, protocol: 'TCP', to: 'machine', ifDown: 'ref
 const enough = 20;
 const bounded = { timeout: 60_000 };
 
-void test('kill -9 of the daemon under 50 requests a second: none fails, the originals answer', bounded, async () => {
-  await loseDaemon('SIGKILL');
+void test('kill -9 of the daemon under 50 requests a second: none fails, the originals answer', bounded, async (t) => {
+  await loseDaemon('SIGKILL', t.signal);
 });
 
-void test('a daemon that is frozen under 50 requests a second: none fails, the originals answer', bounded, async () => {
-  await loseDaemon('SIGSTOP');
-});
+void test(
+  'a daemon that is frozen under 50 requests a second: none fails, the originals answer',
+  bounded,
+  async (t) => {
+    await loseDaemon('SIGSTOP', t.signal);
+  },
+);
 
 /** Load, the signal when the machine has answered it, more load until the originals do; rejects when a request fails. */
-async function loseDaemon(signal: NodeJS.Signals): Promise<void> {
-  const { agent: address, originals } = ownAddresses();
-  const machine = address.replace(/1$/, '3');
+async function loseDaemon(signal: NodeJS.Signals, late: AbortSignal): Promise<void> {
+  const { agent: address, originals, machine } = ownAddresses();
   await using _original = await serveName('original', originals, port);
   await using _machine = await serveName('machine', machine, port, 20);
   await using agent = await runAgent(ports, { address, originals });
@@ -43,7 +46,7 @@ async function loseDaemon(signal: NodeJS.Signals): Promise<void> {
     const loadUntilAnsweredBy = async (who: string): Promise<void> => {
       while ((answers.get(who) ?? 0) < enough) {
         requests.push(ask());
-        await setTimeout(20);
+        await setTimeout(20, undefined, { signal: late });
       }
     };
     await loadUntilAnsweredBy('machine');

@@ -29,13 +29,20 @@ export interface RunningAgent extends AsyncDisposable {
   exited: Promise<number | null>;
 }
 
-let block = process.pid % 250;
+let given = 0;
 
-/** Addresses of one test: nobody else on this machine listens there. Block 0 is never given out: tests have fixed addresses in it. */
-export function ownAddresses(): { agent: string; originals: string } {
-  block = 1 + (block % 250);
-  const prefix = `127.77.${block}`;
-  return { agent: `${prefix}.1`, originals: `${prefix}.2` };
+export interface OwnAddresses {
+  agent: string;
+  originals: string;
+  machine: string;
+}
+
+/** Of one test: nobody else on this machine listens there. A /24 for each process, by its number; they begin at 127.128. */
+export function ownAddresses(): OwnAddresses {
+  const number = process.pid % 2 ** 15;
+  const prefix = `127.${128 + (number >> 8)}.${number % 256}`;
+  const first = 1 + (given++ % 80) * 3;
+  return { agent: `${prefix}.${first}`, originals: `${prefix}.${first + 1}`, machine: `${prefix}.${first + 2}` };
 }
 
 export async function runAgent(

@@ -78,6 +78,7 @@ async function unit(): Promise<boolean> {
   return run(`unit tests (${found.length} files)`, [
     '--test',
     '--test-timeout=300000',
+    '--test-concurrency=2',
     ...reporter,
     ...found,
     'test/architecture.test.ts',

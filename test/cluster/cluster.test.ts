@@ -150,10 +150,19 @@ function added(before: Traces, after: Traces): string[] {
   );
 }
 
+/** Without the children of this process: what a test asks the cluster with ends with the test. */
 function processesNaming(text: string): number[] {
-  return readdirSync('/proc')
-    .filter((entry) => /^\d+$/.test(entry) && Number(entry) !== process.pid && commandOf(Number(entry)).includes(text))
-    .map(Number);
+  const found = readdirSync('/proc').filter((entry) => /^\d+$/.test(entry) && commandOf(Number(entry)).includes(text));
+  return found.map(Number).filter((pid) => pid !== process.pid && parentOf(pid) !== process.pid);
+}
+
+function parentOf(pid: number): number | undefined {
+  try {
+    // After the name, which may hold anything: state, parent.
+    return Number(readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ').at(-1)?.split(' ')[1]);
+  } catch {
+    return undefined;
+  }
 }
 
 function kubelets(instance: Instance): number[] {

@@ -154,8 +154,7 @@ void suite('private files', { timeout: 300_000 }, () => {
     const pid = await waitUntil(() => /\n(\d+)\n/.exec(said.join(''))?.[1], { what: 'the command' });
     command.kill('SIGKILL');
     await waitUntil(async () => (await dev.status()).connections.length === 0, { what: 'the release' });
-    assert.ok(existsSync(`/proc/${pid}/root/etc/reader`), 'the command goes on, its place with it');
-    process.kill(Number(pid), 'SIGKILL');
+    await waitUntil(() => !existsSync(`/proc/${pid}`), { what: 'the end of the command' });
     await waitUntil(() => processesWith('private-files').length === 0, {
       what: 'the end of all that was in the place',
     });

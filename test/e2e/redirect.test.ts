@@ -149,8 +149,8 @@ void suite('redirect', { concurrency: 4, timeout: 170_000 }, () => {
     });
     await redirected(namespace, { target: 'rs/set', urls: ['set'] });
     const owned = (await namespace.kubectl(['get', 'rs', '-l', 'app=web', '-o', 'name'])).trim().split('/')[1];
-    const connection = await redirected(namespace, { target: `rs/${owned}`, urls: ['web'] });
-    assert.deepEqual(connection.target, { kind: 'Deployment', name: 'web', container: 'main' });
+    const { target } = await redirected(namespace, { target: `rs/${owned}`, urls: ['web'] });
+    assert.deepEqual([target?.kind, target?.name, target?.container], ['Deployment', 'web', 'main']);
   });
 
   void test('DaemonSet, and its refusal of --stop-original', async () => {
