@@ -271,6 +271,9 @@ export async function startConnections(options: ConnectionsOptions, signal: Abor
     async resume(abort) {
       const stop = AbortSignal.any([abort, signal]);
       const sessions = await store.load();
+      const phases = [...sessions.values()].map(({ phase }) => phase);
+      // Nobody here will ask the helper for other names than those that the killed daemon left.
+      if (phases.length > 0 && !phases.includes('connected')) await options.names.releaseFormer();
       await options.volumes.releaseOthers(new Set([...sessions.keys(), ...held()]));
       await Promise.all([...sessions.values()].map((session) => takeUp(session, stop)));
     },

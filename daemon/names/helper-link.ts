@@ -78,6 +78,17 @@ export class HelperLink {
     client.close();
   }
 
+  /** What an earlier daemon asked for goes at once, not after the helper's grace. Nothing may be applied meanwhile. Never throws. */
+  async releaseFormer(): Promise<void> {
+    try {
+      const client = await this.connect();
+      await client.release();
+    } catch {
+      // No helper, so nothing of it; or another daemon has it.
+    }
+    await this.release();
+  }
+
   async #open(): Promise<HelperClient> {
     const client = await this.#options.connect(this.#signal);
     this.#client = client;

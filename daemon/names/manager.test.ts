@@ -202,7 +202,7 @@ function scope(cluster: MemoryCluster, overrides: Partial<NamesScope> = {}): Nam
   };
 }
 
-async function until(condition: () => boolean, within = 5000): Promise<void> {
+async function until(condition: () => boolean, within = 30_000): Promise<void> {
   const end = Date.now() + within;
   while (!condition()) {
     if (Date.now() > end) assert.fail(`not within ${within} ms: ${String(condition)}`);
@@ -247,6 +247,24 @@ void test(
     assert.deepEqual(dialled.at(-1), { host: '10.96.0.1', port: 26_379 });
   },
 );
+
+void test('what a killed daemon left in the hosts file goes as soon as the next one says so', needsRoot, async () => {
+  writeFileSync(hosts, original);
+  const helper = await startHelper();
+  process.seteuid?.(nobody);
+  try {
+    const killed = await connectHelper({ uid: nobody, runDir }, AbortSignal.timeout(10_000));
+    await killed.apply({ hosts: [{ address: '127.66.0.1', names: ['web.shop'] }], lowPorts: [] });
+    killed.close();
+    assert.notEqual(readFileSync(hosts, 'utf8'), original);
+    await using names = await manager();
+    await names.releaseFormer();
+    assert.equal(readFileSync(hosts, 'utf8'), original);
+  } finally {
+    process.seteuid?.(0);
+    await stopped(helper, 'SIGTERM');
+  }
+});
 
 void test('hosts mode: names in the block, low ports through the helper, all gone at the end', needsRoot, async () => {
   writeFileSync(hosts, original);

@@ -116,6 +116,11 @@ class Names implements NamesManager {
     return { services: () => scope.services, [Symbol.asyncDispose]: detach };
   }
 
+  async releaseFormer(): Promise<void> {
+    this.#pass = this.#pass.then(() => (this.#scopes.length === 0 ? this.#link.releaseFormer() : undefined));
+    await this.#pass;
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stop.abort(new BowlineError('CANCELLED', 'Names are being taken down.'));
     clearTimeout(this.#timer);

@@ -44,4 +44,6 @@ export interface NamesManager extends AsyncDisposable {
   mode(): Promise<{ mode: 'hosts' | 'env'; reason?: string }>;
   /** Resolves when the services of the namespace itself answer on the machine (other namespaces may follow). */
   attach(scope: NamesScope, signal: AbortSignal): Promise<NamesAttachment>;
+  /** What an earlier daemon put into the hosts file goes now, unless somebody here has attached. Never rejects. */
+  releaseFormer(): Promise<void>;
 }
