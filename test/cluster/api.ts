@@ -97,10 +97,9 @@ function ask<T>(
   body?: object,
 ): Promise<T> {
   const { promise, resolve, reject } = Promise.withResolvers<T>();
-  const patch = options.method === 'PATCH' ? 'application/merge-patch+json' : 'application/json';
   const bytes = Buffer.from(body === undefined ? '' : JSON.stringify(body));
   // Said by hand: Node frames no body of a DELETE by itself.
-  const headers = { host: 'localhost', 'content-type': patch, 'content-length': bytes.length };
+  const headers = { host: 'localhost', 'content-type': 'application/json', 'content-length': bytes.length };
   const outgoing = request({ ...options, headers, timeout: 60_000 }, (answer) => {
     const chunks: Buffer[] = [];
     answer.on('data', (chunk: Buffer) => chunks.push(chunk));
