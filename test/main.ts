@@ -1,7 +1,7 @@
 /**
  * `npm test`: everything, on a machine that has nothing of it. Checks and unit tests first, then a real Kubernetes and
  * the tests on it, then all of it away again. `npm test -- unit` and `npm test -- e2e [FILE...]` run a part.
- * `npm run test:faults [-- crash | faults] [--only PATTERN] [--seed N] [--minutes N] [--resume FILE]` runs the matrices of
+ * `npm run test:faults [-- crash | faults | race] [--only PATTERN] [--seed N] [--minutes N] [--resume FILE]` runs the matrices of
  * docs/reliability.md whole; with a file the crash matrix goes on with what an earlier run has left.
  */
 import { spawn } from 'node:child_process';
@@ -18,12 +18,12 @@ const interrupted = new AbortController();
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => interrupted.abort(new Error(signal)));
 
 const [part = 'all', ...rest] = process.argv.slice(2);
-const matrices = { crash: ['helper-crash', 'crash'], faults: ['faults'] };
+const matrices = { crash: ['helper-crash', 'crash'], faults: ['faults'], race: ['race'] };
 
 function usage(): never {
   process.stderr.write(
     'usage: npm test [-- check | unit | e2e [FILE...]]\n' +
-      '       npm run test:faults [-- crash | faults] [--only PATTERN] [--seed N] [--minutes N] [--resume FILE]\n',
+      '       npm run test:faults [-- crash | faults | race] [--only PATTERN] [--seed N] [--minutes N] [--resume FILE]\n',
   );
   process.exit(2);
 }
@@ -83,6 +83,7 @@ async function unit(): Promise<boolean> {
     ...found,
     'test/architecture.test.ts',
     'test/attack-list.test.ts',
+    'test/faults/matrix.test.ts',
   ]);
 }
 

@@ -1,13 +1,11 @@
 /**
- * Several people and one workload: who has it is said, exactly one gets it, and the others can wait or take it over.
- * `BOWLINE_RACE_ROUNDS=100` races longer.
+ * Several people and one workload: who has it is said, and the others can wait or take it over. What happens when they
+ * come in the same moment: test/faults/race.test.ts.
  */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { after, before as beforeAll, suite, test } from 'node:test';
-import { BowlineError } from '../../api/errors.ts';
 import type { Connection, Redirect } from '../../api/schema.ts';
-import { leases } from '../../daemon/cluster/resources.ts';
 import { ended as commandEnded, speaks, startDeveloper } from './developer.ts';
 import type { TestNamespace } from '../cluster/namespace.ts';
 import {
@@ -42,7 +40,6 @@ after(async () => {
 });
 
 const never = new AbortController().signal;
-const rounds = Number(process.env['BOWLINE_RACE_ROUNDS'] ?? 5);
 
 const deployWeb = (): Promise<TestNamespace> =>
   deploy(ann, {
@@ -216,36 +213,5 @@ void suite('one workload and several people', { timeout: 600_000 }, () => {
     await assertNoSession(namespace);
     const none = await winner.bowline(['keeper', 'status', ...where]);
     assert.deepEqual([none.exitCode, none.stdout], [5, `No keeper watches namespace ${namespace.name}.\n`]);
-  });
-
-  void test(`a race is won by exactly one, ${rounds} times`, async () => {
-    await using namespace = await deployWeb();
-    await using program = await startProgram();
-    const was = await before(namespace);
-    const request = {
-      namespace: namespace.name,
-      target: 'deploy/web',
-      ports: [{ local: program.port, remote: 8080 }],
-      drainSeconds: 0,
-    };
-    for (let round = 0; round < rounds; round++) {
-      const racers = [ann, bob];
-      const outcomes = await Promise.allSettled(racers.map((racer) => racer.connect(request)));
-      const winners = outcomes.flatMap((outcome, index) => (outcome.status === 'fulfilled' ? [racers[index]!] : []));
-      const reasons = outcomes.flatMap((outcome) =>
-        outcome.status === 'rejected' ? [BowlineError.from(outcome.reason)] : [],
-      );
-      assert.deepEqual(
-        [winners.length, reasons.map(({ code }) => code)],
-        [1, ['ALREADY_REDIRECTED']],
-        `round ${round}: ${reasons.map(({ message }) => message).join('; ')}`,
-      );
-      assert.equal((await ask(ann, namespace, 'web')).by, 'machine', `round ${round}`);
-      const held = await ann.cluster.list(leases, { namespace: namespace.name });
-      assert.equal(held.length, 1, `round ${round}: one Lease`);
-      await winners[0]!.disconnect(`${namespace.name}/web`);
-      await assertNoSession(namespace);
-    }
-    await assertAsBefore(namespace, was);
   });
 });

@@ -1,7 +1,8 @@
 /** Runs one fault on a stage, measures it, and judges it by the goals. */
 import type { LoadRecord } from '../cluster/load.ts';
 import { answeredAfter, impactOf } from './impact.ts';
-import type { Fault } from './faults.ts';
+import type { Fault, Injected } from './faults.ts';
+import type { Impact } from './impact.ts';
 import type { Stage } from './stage.ts';
 
 export interface Row {
@@ -42,13 +43,23 @@ export async function runFault(stage: Stage, fault: Fault): Promise<Row> {
   const back = injected.over === undefined ? undefined : answeredAfter(records, injected.over, stage.isHere);
   await fault.cleanUp?.(stage);
   const leftovers = await stage.leftovers(before, fault.anew);
-  const { restored, noticed, unanswerable } = injected;
-  const { requests, failed, cut, silence, silenceBeside } = impact;
-  const measured = { requests, cut: cut.length, silence, leftovers, failed: failed.length };
-  const lost = unanswerable === undefined && failed.length > 0;
+  return judge(fault, injected, { impact, back, leftovers });
+}
+
+export interface Measured {
+  impact: Impact;
+  back: number | undefined;
+  leftovers: string[];
+}
+
+/** Which goals were missed. Pure, so that a test can show that each one can be. */
+export function judge(fault: Pick<Fault, 'name' | 'cuts'>, injected: Injected, measured: Measured): Row {
+  const { back, leftovers } = measured;
+  const { requests, failed, cut, silence, silenceBeside } = measured.impact;
+  const { began, restored, noticed, unanswerable } = injected;
   const missed = [
-    ...(lost ? [lostInWords(failed, injected.began)] : []),
-    ...(cut.length > 0 && fault.cuts !== true ? [lostInWords(cut, injected.began)] : []),
+    ...(unanswerable === undefined && failed.length > 0 ? [lostInWords(failed, began)] : []),
+    ...(cut.length > 0 && fault.cuts !== true ? [lostInWords(cut, began)] : []),
     ...leftovers.map((each) => `left: ${each}`),
   ];
   const late = [
@@ -58,7 +69,20 @@ export async function runFault(stage: Stage, fault: Fault): Promise<Row> {
     ...tooLong('it was noticed', noticed, goals.noticed),
     ...tooLong('it was restored', restored, goals.restored),
   ];
-  return { fault: fault.name, ...measured, back, noticed, restored, missed, late, remark: unanswerable };
+  return {
+    fault: fault.name,
+    requests,
+    failed: failed.length,
+    cut: cut.length,
+    silence,
+    back,
+    noticed,
+    restored,
+    leftovers,
+    missed,
+    late,
+    remark: unanswerable,
+  };
 }
 
 function lostInWords(failed: LoadRecord[], began: number): string {
