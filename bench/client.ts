@@ -2,6 +2,7 @@
  * The near end of every measurement: `node client.ts TASK HOST PORT AMOUNT`, a program of its own as users have it. Prints
  * one line of JSON. It is measured from its first request to its last answer; how long Node takes to start is not in it.
  */
+import { lookup } from 'node:dns/promises';
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { down, echo, request, up } from './wire.ts';
@@ -9,7 +10,9 @@ import { down, echo, request, up } from './wire.ts';
 /** What a task prints: MB/s, microseconds, or new connections a second. */
 export type Measured = Record<string, number>;
 
-const [task = '', host = '', port = '', amount = ''] = process.argv.slice(2);
+const [task = '', name = '', port = '', amount = ''] = process.argv.slice(2);
+/** Looked up once: to ask for a name costs the same on every path, and not every path has one. */
+const { address: host } = await lookup(name);
 const tasks: Record<string, (amount: number) => Promise<Measured>> = {
   down: receive,
   up: send,

@@ -66,7 +66,7 @@ Written by \`npm run bench -- --table FILE\` from the file of one run of \`npm r
 Medians; up to ${Math.max(0, ...counts)} samples each, the paths taken in turns. Program, command and cluster share one machine,
 so the numbers say how the paths compare on it, and not what a network can carry.
 
-- \`bowline\`: through the daemon, by the service's name; inbound from a pod through the Service to the machine
+- \`bowline\`: through the daemon, at the address of the service's name; inbound from a pod through the Service to the machine
 - \`kubectl\`: the same through \`kubectl port-forward\`
 - \`pod\`: straight to the pod from its node; inbound through an untouched Service to an original pod
 
