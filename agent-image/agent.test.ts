@@ -106,6 +106,27 @@ void test('a machine that does not want a connection now (unreachable): the orig
   assert.equal(await waiting, 'machine');
 });
 
+void test('originals that refuse for a moment are asked again: a Service still leads to one that is gone', async () => {
+  const { agent: address, originals } = ownAddresses();
+  const passedOn: AgentPort = { port: port + 1, protocol: 'TCP', to: 'originals', ifDown: 'refuse' };
+  await using agent = await runAgent([machinePort, passedOn], { address, originals });
+  await using _tunnel = await connectInbound(agent, () => dialTcp(machineAddress));
+  await using control = await connectOutbound(agent);
+  await control.call('drain', {});
+  const waiting = [get(address, port), get(address, port + 1)];
+  const asked = async (): Promise<number> => ((await control.call('status', {})) as AgentStatus).originalsTotal;
+  while ((await asked()) < 2);
+  await using _original = await serveName('original', originals, port);
+  await using _beside = await serveName('beside', originals, port + 1);
+  assert.deepEqual(await Promise.all(waiting), ['original', 'beside']);
+});
+
+void test('a port where no original listens is refused after a moment, not after the patience with a machine', async () => {
+  const { agent: address, originals } = ownAddresses();
+  await using agent = await runAgent([{ ...machinePort, to: 'originals' }], { address, originals });
+  await assert.rejects(get(address, port), /ECONNRESET|socket hang up/);
+});
+
 void test('a refusal is never taken for an answer, however its frames arrive', async () => {
   const { agent: address, originals } = ownAddresses();
   await using _original = await serveName('original', originals, port);

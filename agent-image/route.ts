@@ -16,9 +16,14 @@ import { Replay } from './replay.ts';
 import type { Traffic } from './traffic.ts';
 import type { InboundTunnels } from './tunnels.ts';
 
-/** Where no original answers: how long a caller waits for the machine to come back. */
+/** Where nobody answers: how long a caller waits for the machine to come back, or for an original. */
 const patience = 6_000;
 const retryAfter = 250;
+/**
+ * For so long a refusal may be of an original that is gone: kube-proxy brings its rules up to date at most once a second
+ * (`--iptables-min-sync-period`). Asked again, a Service leads to another one.
+ */
+const settling = 1_500;
 
 export interface Routing {
   tunnels: InboundTunnels;
@@ -34,7 +39,8 @@ export async function route(caller: Socket, port: AgentPort, first: Buffer[], ro
   caller.on('close', () => gone.abort());
   const replay = new Replay(first);
   const peer = `${caller.remoteAddress}:${caller.remotePort}`;
-  const deadline = performance.now() + patience;
+  const began = performance.now();
+  const deadline = began + patience;
 
   // Set when the machine does not want this connection now: the originals are asked first, and it again only a little later.
   let elsewhere = false;
@@ -43,17 +49,21 @@ export async function route(caller: Socket, port: AgentPort, first: Buffer[], ro
     const passOn = originals !== undefined && (port.to === 'originals' || routing.drained);
     let tunnel: InboundTunnel | undefined = passOn || elsewhere ? undefined : tunnels.current;
     if (tunnel === undefined) {
-      if (originals !== undefined) {
-        const way = toOriginals(caller, originals, port.port, replay, gone.signal);
-        const outcome = await traffic.on('originals', way);
-        if (outcome === 'carried') return;
-        if (outcome === 'broken' || port.to === 'originals') break;
-      }
-      // Nobody is there (the originals may be stopped on purpose): the caller waits for the machine, but not for ever.
-      const left = deadline - performance.now();
-      tunnel = elsewhere ? await later(tunnels, left, gone.signal) : await tunnels.next(Math.max(0, left), gone.signal);
+      const answer =
+        originals === undefined
+          ? 'refused'
+          : await traffic.on('originals', toOriginals(caller, originals, port.port, replay, gone.signal));
+      if (answer === 'carried' || gone.signal.aborted) return;
+      // Nothing was said to anybody yet: the caller waits for whoever comes first, but not for ever.
+      const until = port.to === 'originals' && answer === 'refused' ? began + settling : deadline;
+      const wait = Math.min(until - performance.now(), retryAfter);
+      if (wait <= 0) break;
+      if (passOn || elsewhere) await delay(wait, undefined, { signal: gone.signal }).catch(() => undefined);
+      else tunnel = await tunnels.next(wait, gone.signal);
+      if (gone.signal.aborted) return;
+      if (elsewhere && !passOn) tunnel = tunnels.current;
+      if (tunnel === undefined) continue;
     }
-    if (tunnel === undefined) break;
     const outcome: Outcome = await traffic.on('machine', toMachine(caller, tunnel, { port: port.port, peer }, replay));
     if (outcome === 'carried') return;
     if (outcome === 'broken' || (outcome === 'refused' && port.ifDown === 'refuse')) break;
@@ -64,24 +74,18 @@ export async function route(caller: Socket, port: AgentPort, first: Buffer[], ro
   reset(caller);
 }
 
-async function later(tunnels: InboundTunnels, left: number, signal: AbortSignal): Promise<InboundTunnel | undefined> {
-  if (left <= 0) return undefined;
-  await delay(Math.min(left, retryAfter), undefined, { signal }).catch(() => undefined);
-  return signal.aborted ? undefined : tunnels.current;
-}
-
 async function toOriginals(
   caller: Socket,
   host: string,
   port: number,
   replay: Replay,
   signal: AbortSignal,
-): Promise<'carried' | 'refused' | 'broken'> {
+): Promise<'carried' | 'refused' | 'unreachable'> {
   let original: Socket;
   try {
     original = await dialTcp({ host, port }, { signal });
   } catch (error) {
-    return error instanceof DialError && error.errno === 'ECONNREFUSED' ? 'refused' : 'broken';
+    return error instanceof DialError && error.errno === 'ECONNREFUSED' ? 'refused' : 'unreachable';
   }
   replay.writeTo(original);
   replay.forget();
