@@ -44,7 +44,12 @@ export class HelperLink {
     return this.#connecting;
   }
 
-  /** The helper's answer, or why it cannot be had now (it is tried again by itself). `again` sends what was sent before. */
+  /** It is there, whatever it could do. */
+  get connected(): boolean {
+    return this.#client !== undefined;
+  }
+
+  /** The helper's answer, or why it cannot be had now; one that is gone is looked for. `again` sends what was sent before. */
   async apply(desired: Desired, again = false): Promise<ApplyAnswer | BowlineError> {
     this.#keep = true;
     try {

@@ -2,7 +2,17 @@
 import assert from 'node:assert/strict';
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmdirSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { connect, createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -391,6 +401,24 @@ void test('the helper is killed: names are put back by themselves when it is the
   helper = await startHelper();
   await until(() => find(attachment, 'web').names.length > 0);
   assert.match(readFileSync(hosts, 'utf8'), / web /);
+  await stopped(helper, 'SIGTERM');
+});
+
+void test('the hosts file cannot be written for a while: said, and written when it can be', needsRoot, async () => {
+  writeFileSync(hosts, original);
+  const helper = await startHelper();
+  const cluster = new MemoryCluster();
+  cluster.put(service('shop', 'web', 26_398));
+  await using names = await manager();
+  await using attachment = await names.attach(scope(cluster, { mode: 'hosts' }), AbortSignal.timeout(5000));
+  renameSync(hosts, `${hosts}.away`);
+  mkdirSync(hosts);
+  cluster.put(service('shop', 'later', 26_399));
+  await until(() => (attachment.services().find((one) => one.service === 'later')?.notes ?? []).length > 0);
+  rmdirSync(hosts);
+  renameSync(`${hosts}.away`, hosts);
+  await until(() => find(attachment, 'later').names.length > 0);
+  assert.match(readFileSync(hosts, 'utf8'), / later /);
   await stopped(helper, 'SIGTERM');
 });
 

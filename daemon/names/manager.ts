@@ -175,6 +175,7 @@ class Names implements NamesManager {
   }
 
   async #run(again: boolean): Promise<void> {
+    clearTimeout(this.#retry);
     const hosts = this.#scopes.some(({ options }) => options.mode === 'hosts');
     // Known before ports are opened: what the helper can do decides which.
     if (hosts) await this.#link.connect().catch(() => undefined);
@@ -194,10 +195,11 @@ class Names implements NamesManager {
       await this.#link.release();
     }
     for (const scope of this.#scopes) this.#announce(scope, { states, led, refused, helperProblem });
-    this.#retryLater(
-      states,
-      desired.lowPorts.some((low) => refused.has(listenerKey(low))),
-    );
+    const lowPortRefused = desired.lowPorts.some((low) => refused.has(listenerKey(low)));
+    const taken = [...states.values()].some(({ local }) => local === undefined);
+    // A helper that is gone is looked for by the link; one that could not write has to be asked again.
+    const unwritten = helperProblem !== undefined && this.#link.connected;
+    if (lowPortRefused || taken || unwritten) this.#retryLater(lowPortRefused);
   }
 
   /** What the sources say, with an address for each; the order of the scopes is the order in which they came. */
@@ -304,12 +306,10 @@ class Names implements NamesManager {
     scope.options.onChange();
   }
 
-  /** Another program has a port: it may go. */
-  #retryLater(states: Map<string, ListenerState>, lowPortRefused: boolean): void {
-    clearTimeout(this.#retry);
-    const failed = lowPortRefused || [...states.values()].some(({ local }) => local === undefined);
-    if (!failed || this.#stop.signal.aborted) return;
-    this.#retry = setTimeout(() => void this.#passNow(lowPortRefused), this.#options.retryAfter ?? 2000);
+  /** What is in the way may go: another program from a port, whatever keeps the hosts file from being written. */
+  #retryLater(again: boolean): void {
+    if (this.#stop.signal.aborted) return;
+    this.#retry = setTimeout(() => void this.#passNow(again), this.#options.retryAfter ?? 2000);
     this.#retry.unref();
   }
 
