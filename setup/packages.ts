@@ -24,6 +24,7 @@ const requirements: Requirement[] = [
   { package: 'fish', file: '/usr/bin/fish', why: 'a shell that reads what `bowline env` writes' },
   { package: 'zsh', file: '/usr/bin/zsh', why: 'the same' },
   { package: 'ksh93u+m', file: '/usr/bin/ksh', why: 'the same' },
+  { package: 'buildah', file: '/usr/bin/buildah', why: 'builds the image of the agent from its Dockerfile' },
   { package: 'redis-server', file: '/usr/bin/redis-server', why: 'the Redis of the example shop' },
   { package: 'redis-tools', file: '/usr/bin/redis-cli', why: 'a Redis client no one here wrote' },
   { package: 'postgresql', file: '/usr/share/doc/postgresql', why: 'the PostgreSQL of the example shop' },

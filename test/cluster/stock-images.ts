@@ -26,17 +26,15 @@ export const nodeLayer: Layer = {
 };
 
 export function stockImages(pauseProgram: string): Image[] {
-  return [
-    pause(pauseProgram),
-    distroless(pauseProgram),
-    {
-      name: nodeImage,
-      layers: [nodeLayer],
-      config: { Cmd: ['node'], Env: [`NODE_VERSION=${process.versions.node}`] },
-    },
-    redis(),
-    postgres(),
-  ];
+  return [pause(pauseProgram), distroless(pauseProgram), node(), redis(), postgres()];
+}
+
+export function node(): Image {
+  return {
+    name: nodeImage,
+    layers: [nodeLayer],
+    config: { Cmd: ['node'], Env: [`NODE_VERSION=${process.versions.node}`] },
+  };
 }
 
 function pause(program: string): Image {

@@ -1,19 +1,18 @@
 /**
- * The agent baked into an image, for clusters that admit only their own images: no ConfigMap is made. The image is made
- * as agent-image/Dockerfile says (a Node base, one file, another user), because no image builder runs here.
+ * The agent baked into an image, for clusters that admit only their own images: no ConfigMap is made. The image is built
+ * from agent-image/Dockerfile.
  */
 import assert from 'node:assert/strict';
-import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { codeFolder } from '../../agent-image/contract.ts';
 import { bundleAgent } from '../../agent-image/bundle.ts';
+import { buildImage } from '../cluster/builder.ts';
 import { load } from '../cluster/cluster.ts';
 import { makeArchive } from '../cluster/images.ts';
 import { deployEcho } from '../cluster/load.ts';
 import { createNamespace } from '../cluster/namespace.ts';
 import { diffSnapshots, snapshot } from '../cluster/snapshot.ts';
-import { nodeLayer } from '../cluster/stock-images.ts';
+import { node } from '../cluster/stock-images.ts';
 import { startDaemon, testCluster } from './redirect-testbed.ts';
 
 const cluster = await testCluster();
@@ -21,21 +20,11 @@ const { instance } = cluster;
 const unable = instance === undefined && 'images of a given cluster come from its registry';
 
 test('an image that carries the agent needs no code from the client', { skip: unable, timeout: 90_000 }, async () => {
-  const agent = await bundleAgent();
-  const image = await makeArchive({
+  await using image = await buildImage({
     name: 'bowline.test/agent:1',
-    layers: [
-      nodeLayer,
-      {
-        name: 'agent',
-        inputs: agent.hash,
-        fill: async (root) => {
-          mkdirSync(join(root, codeFolder), { recursive: true });
-          writeFileSync(join(root, codeFolder, 'agent.mjs'), agent.code, { mode: 0o444 });
-        },
-      },
-    ],
-    config: { User: '65532:65532', Entrypoint: ['node', `${codeFolder}/agent.mjs`] },
+    dockerfile: join(import.meta.dirname, '../../agent-image/Dockerfile'),
+    context: { 'dist/agent.mjs': (await bundleAgent()).code },
+    base: { argument: 'NODE_IMAGE', archive: await makeArchive(node()) },
   });
   await load(instance!, image.path);
 
