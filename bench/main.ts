@@ -13,7 +13,7 @@ import { Samples, type BenchmarkFile } from './results.ts';
 import { markdownPage, terminalTable } from './table.ts';
 import { measureTraffic, type Amounts } from './traffic.ts';
 
-const full: Amounts = { down: 256e6, up: 256e6, latency: 2000, serial: 300, parallel50: 2000 };
+const full: Amounts = { down: 256e6, up: 256e6, latency: 5000, serial: 1500, parallel50: 5000 };
 const quick: Amounts = { down: 32e6, up: 32e6, latency: 300, serial: 50, parallel50: 250 };
 const rounds = { full: { cycles: 5, traffic: 5 }, quick: { cycles: 2, traffic: 2 } };
 const page = join(import.meta.dirname, '../docs/benchmark.md');
