@@ -71,7 +71,7 @@ async function ended(of: TestDaemon, name: string): Promise<Connection> {
   }
 }
 
-void suite('one workload and several people', { timeout: 600_000 }, () => {
+void suite('one workload and several people', { concurrency: 3, timeout: 600_000 }, () => {
   void test('everybody sees who has it; a second one is refused with all of that, or waits', async () => {
     await using namespace = await deployWeb();
     await using program = await startProgram();

@@ -216,7 +216,8 @@ export const machineFaults: Fault[] = [
     async prepare({ dev }) {
       const folder = `${dev.machine.home}/.local/state/bowline`;
       await dev.must(['daemon', 'stop']);
-      await dev.sh(`mkdir -p ${folder} && mount -t tmpfs -o size=512k,mode=700,uid=1500,gid=1500 bowline ${folder}`, {
+      await dev.sh(`mkdir -m 700 -p ${folder}`); // his own: on a new machine it is not there yet
+      await dev.sh(`mount -t tmpfs -o size=512k,mode=700,uid=1500,gid=1500 bowline ${folder}`, {
         user: 'root',
       });
     },
