@@ -176,7 +176,10 @@ export async function startProgram(port = 0): Promise<MachineProgram> {
   };
 }
 
-/** Programs of the workloads: TCP on each port of PORTS, UDP on each of UDP_PORTS; all say which pod and port they are. */
+/**
+ * Programs of the workloads: TCP on each port of PORTS, UDP on each of UDP_PORTS; all say which pod and port they are. They
+ * serve on for LINGER milliseconds after SIGTERM.
+ */
 const workloadProgram = `
 import http from 'node:http';
 import dgram from 'node:dgram';
@@ -187,7 +190,7 @@ const servers = (process.env.PORTS ?? '8080').split(',').map((port) => http.crea
 for (const port of (process.env.UDP_PORTS ?? '').split(',').filter(Boolean)) {
   const socket = dgram.createSocket('udp4', (message, from) => socket.send(os.hostname() + ' ' + port, from.port, from.address)).bind(Number(port));
 }
-process.once('SIGTERM', () => setTimeout(() => process.exit(0), 500));
+process.once('SIGTERM', () => setTimeout(() => process.exit(0), Number(process.env.LINGER ?? 500)));
 `;
 
 export const programMap = {

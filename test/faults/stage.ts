@@ -48,7 +48,9 @@ export interface Stage extends AsyncDisposable {
 
 export const workloadName = 'web';
 export const webWorkload = (cluster: TestCluster): object => {
-  const main = { ...container(cluster), resources: { requests: { cpu: '50m' } } };
+  // Longer than kube-proxy may lead to a pod that ends: with less a rollout loses requests without any connection.
+  const env = [{ name: 'LINGER', value: '2000' }];
+  const main = { ...container(cluster, { env }), resources: { requests: { cpu: '50m' } } };
   return workload('Deployment', workloadName, podSpec([main]), { replicas: 2 });
 };
 /** A service that the machine reaches by its name: answers every byte with the same. */
