@@ -179,6 +179,8 @@ export const Connection = z.object({
   ),
   /** Ports of the workload that go on to the originals. */
   passedOn: z.array(z.object({ remote: port, protocol: text })),
+  /** Path of the environment file of the project; absent where it uses none. */
+  environmentFile: optional(text),
   agent: optional(z.object({ pod: text, node: optional(text), image: text })),
   pipe: optional(z.enum(['pods/proxy', 'port-forward'])),
   roundTripMs: optional(z.number()),

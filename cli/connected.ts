@@ -3,6 +3,7 @@ import type { Client } from '../api/client.ts';
 import { BowlineError, exitStatus } from '../api/errors.ts';
 import type { Connection, ConnectInput, Progress } from '../api/schema.ts';
 import { daemonIfAnything } from './daemon-process.ts';
+import { withLines } from './environment/read-environment-file.ts';
 import { errorLine, type Io } from './io.ts';
 import { cancelOnInterrupt, follow, withoutResult } from './operation.ts';
 import { createProgressView } from './progress.ts';
@@ -35,7 +36,7 @@ export async function connect(
     }
   } catch (error) {
     view.end('failed');
-    throw error;
+    throw withLines(error, request.environmentFile);
   }
   throw withoutResult();
 }

@@ -2,7 +2,7 @@
  * The table of commands, and the one place where an error becomes text and exit status. Only the command that is called
  * is loaded; help, completion and unknown names load all.
  */
-import { Command, CommanderError } from 'commander';
+import { Command, CommanderError, Help, type Option } from 'commander';
 import { BowlineError, exitStatus } from '../api/errors.ts';
 import { productVersion } from '../api/version.ts';
 import { errorLine, onErr, outJson, type Io } from './io.ts';
@@ -54,6 +54,7 @@ export async function buildProgram(io: Io, names = Object.keys(commands)): Promi
     .helpOption('-h, --help', 'show this help')
     .helpCommand(names.length > 1)
     .addHelpText('after', examples)
+    .configureHelp({ optionDescription: describeOption })
     .exitOverride()
     .configureOutput({ writeOut: io.out, writeErr: io.err, outputError: () => undefined });
   for (const name of names) {
@@ -61,6 +62,11 @@ export async function buildProgram(io: Io, names = Object.keys(commands)): Promi
     if (make) program.addCommand(inherit(make(io), program));
   }
   return program;
+}
+
+/** A flag that is not given is off, which nobody has to be told. */
+function describeOption(option: Option): string {
+  return new Help().optionDescription(option).replace(' (default: false)', '');
 }
 
 /** Commands made on their own do not take over the program's way to end and to print. */
@@ -75,12 +81,14 @@ function report(thrown: unknown, args: string[], io: Io): number {
   if (thrown instanceof CommanderError && thrown.exitCode === 0) return 0;
   // A command that only has subcommands showed its help.
   if (thrown instanceof CommanderError && thrown.code === 'commander.help') return exitStatus.usage;
-  const error = thrown instanceof CommanderError ? usageError(thrown) : BowlineError.from(thrown);
+  const error = thrown instanceof CommanderError ? usageError(thrown, commandOf(args)) : BowlineError.from(thrown);
   if (io.json && answersInLines(args)) (io.command ? io.err : io.out)(errorLine(error));
   else if (io.json) outJson(io, error.toShape());
   else io.err(describeError(error));
   return exitStatus[error.category];
 }
+
+const commandOf = ([name = '']: string[]): string | undefined => (Object.hasOwn(commands, name) ? name : undefined);
 
 /** Commands whose --json is NDJSON end with an error line. */
 function answersInLines([name = '', sub, ...rest]: string[]): boolean {

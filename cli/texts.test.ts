@@ -25,6 +25,7 @@ test('volumes: how many are here, how much of the others has come, and why one w
     since: '',
     ports: [],
     passedOn: [],
+    environmentFile: '/project/azds-local.env',
     services: [],
     warnings: [],
   };
@@ -32,9 +33,10 @@ test('volumes: how many are here, how much of the others has come, and why one w
   const status = { version: 1, daemon, helper: { installed: true }, connections: [{ ...connection, files }] };
   const text = stripVTControlCharacters(describeStatus(status as unknown as DaemonStatus));
   const lines = text.split('\n').map((line) => line.trim());
+  assert.ok(lines.includes('env file  /project/azds-local.env'), text);
   const from = lines.findIndex((line) => line.startsWith('files'));
   assert.deepEqual(lines.slice(from, from + 4), [
-    'files    1 of 3 volumes at /run/user/1000/bowline/files/x/root (in memory)',
+    'files     1 of 3 volumes at /run/user/1000/bowline/files/x/root (in memory)',
     '/data: downloading, 6.0 MiB of 24.0 MiB',
     '/big: skipped, 900.0 MiB: it is larger than 100 MiB',
     'certs/*.crt: failed: the tunnel ended',

@@ -96,6 +96,7 @@ function describeConnection(connection: Connection): string {
         : 'services answer at their variables (`bowline env`)',
     ]);
   }
+  if (connection.environmentFile !== undefined) rows.push(['env file', connection.environmentFile]);
   rows.push(...volumeRows(connection));
   for (const warning of connection.warnings) rows.push([onOut('yellow', 'warning'), warning.message]);
   if (error) rows.push([onOut('red', 'error'), `${error.code}: ${error.message}${error.hint ? ` ${error.hint}` : ''}`]);

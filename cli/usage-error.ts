@@ -2,12 +2,12 @@
 import type { CommanderError } from 'commander';
 import { BowlineError } from '../api/errors.ts';
 
-const generalHint = '`bowline help COMMAND` shows what there is.';
-
-export function usageError({ code, message }: CommanderError): BowlineError {
+/** `command`: what was typed, where it is one. */
+export function usageError({ code, message }: CommanderError, command: string | undefined): BowlineError {
+  const generalHint = `\`bowline ${command === undefined ? '' : `${command} `}--help\` shows what there is.`;
   const [said = '', ...rest] = message.replace(/^error: /, '').split('\n');
   const suggestion = rest.join(' ').replace(/^\((.*)\)$/, '$1');
-  if (code === 'commander.excessArguments') return tooMany(said);
+  if (code === 'commander.excessArguments') return tooMany(said, generalHint);
   if (code === 'commander.invalidArgument') return notAChoice(said);
   const [, flags] = /^option '(.*)' argument missing$/.exec(said) ?? [];
   if (flags) return new BowlineError('BAD_ARGUMENT', `${flags} needs its value.`, { hint: generalHint });
@@ -18,7 +18,7 @@ export function usageError({ code, message }: CommanderError): BowlineError {
 }
 
 /** `too many arguments for 'connect'. Expected 1 argument but got 3: web, npm, start.` */
-function tooMany(said: string): BowlineError {
+function tooMany(said: string, generalHint: string): BowlineError {
   const [, command = '', expected = '0', given = ''] =
     /^too many arguments(?: for '(.*?)')?\. Expected (\d+) .*? but got \d+: (.*)\.$/.exec(said) ?? [];
   const needless = given.split(', ').slice(Number(expected)).join(' ');

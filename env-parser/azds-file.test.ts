@@ -141,6 +141,23 @@ void test('a token between single quotes is text, and that is said', () => {
   );
 });
 
+void test('a token as the other dialect writes it: with round brackets it is text, which is said; with a colon it is none', () => {
+  const { file, problems } = parse('A=x$(services:catalog)\nB=$$(services.b) $(date)\nC="$(volumeMounts:c)"\n');
+  assert.deepEqual(problems, []);
+  assert.deepEqual(
+    file.warnings.map(({ line, column, message }) => [line, column, message]),
+    [
+      [1, 4, 'This is text here, not a token: round brackets belong to KubernetesLocalProcessConfig.yaml'],
+      [3, 4, 'This is text here, not a token: round brackets belong to KubernetesLocalProcessConfig.yaml'],
+    ],
+  );
+  const { problems: colons } = parse('A=${services:redis}\nB=${volumeMounts:default-token-*}\nC=${servces.x}\n');
+  assert.deepEqual(
+    colons.map(({ nearest }) => nearest),
+    [['${services.redis}'], ['${volumes.default-token-*}'], ['services']],
+  );
+});
+
 void test('the last of two entries counts, and that is said', () => {
   const { file } = parse('A=1\nB=2\nA=3\n');
   assert.deepEqual(

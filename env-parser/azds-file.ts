@@ -184,6 +184,14 @@ class Reader {
 
   #split(start: number, value: string): Entry['parts'] {
     this.#refuseNul(start, value);
+    const foreign = /(?<!\$)\$\((?:services|volumes|volumeMounts|externalEndpoints)[:.]/i.exec(value);
+    if (foreign !== null) {
+      this.#findings.warning(
+        this.#source.span(start + foreign.index, foreign[0].length),
+        'This is text here, not a token: round brackets belong to KubernetesLocalProcessConfig.yaml',
+        { expected: azdsTokens.expected },
+      );
+    }
     return readValue(value, azdsTokens, (offset, length) => this.#source.span(start + offset, length), this.#findings);
   }
 

@@ -24,11 +24,18 @@ export const azdsTokens: TokenSyntax = {
     if (word === 'services') return readService(body, { ...token, optional }, findings);
     findings.problem(token.position, 'This is no token', {
       expected: '${volumes.NAME} or ${services.NAME}; $${ for a dollar sign and a brace',
-      nearest: nearest(word.slice(0, 20), ['volumes', 'services']),
+      nearest: asHere(whole) ?? nearest(word.slice(0, 20), ['volumes', 'services']),
     });
     return undefined;
   },
 };
+
+/** What the other dialect writes with a colon, `services:NAME`. */
+function asHere(whole: string): string[] | undefined {
+  const [, word = '', name] = /^(services|volumes|volumeMounts):([-\w*]+)$/i.exec(whole) ?? [];
+  if (name === undefined) return undefined;
+  return [`\${${word.toLowerCase() === 'services' ? 'services' : 'volumes'}.${name}}`];
+}
 
 function readVolume(
   body: string,

@@ -16,7 +16,7 @@ import {
 import { connect, release } from '../connected.ts';
 import { ensureDaemon } from '../daemon-process.ts';
 import { findProgram } from '../find-program.ts';
-import { givenEnvironmentFile } from '../environment/read-environment-file.ts';
+import { givenEnvironmentFile, withLines } from '../environment/read-environment-file.ts';
 import { watchHeld } from '../held-connection.ts';
 import { outJson, type Io } from '../io.ts';
 import { progressOption } from '../progress.ts';
@@ -123,7 +123,9 @@ export function connectCommand(io: Io): Command {
       const program = io.command && (await findProgram(io.command[0] ?? '', io.facts));
       const client = await ensureDaemon(io);
       if (options.dryRun) {
-        const plan = await client.call('planConnect', { body: request });
+        const plan = await client.call('planConnect', { body: request }).catch((error: unknown) => {
+          throw withLines(error, request.environmentFile);
+        });
         if (io.json) outJson(io, plan);
         else io.out(describePlan(plan));
       } else if (io.command === undefined) {

@@ -9,7 +9,8 @@ import { readEnvironmentFile, type FoundFile } from './read-environment-file.ts'
 export async function findEnvironmentFiles(folder: string, named: string | undefined): Promise<FoundFile[]> {
   const names =
     named === undefined ? Object.values(fileNames).filter((name) => existsSync(resolve(folder, name))) : [named];
-  const found = await Promise.all(names.map((name) => readEnvironmentFile(folder, name)));
+  const hint = `Without FILE those in this folder are read: ${Object.values(fileNames).join(', ')}.`;
+  const found = await Promise.all(names.map((name) => readEnvironmentFile(folder, name, hint)));
   if (found.length > 0) return found.filter((each) => each !== undefined);
   throw new BowlineError('ENVIRONMENT_FILE_INVALID', `There is no environment file in ${folder}.`, {
     hint: `It is called ${Object.values(fileNames).join(' or ')}; a file of another name is given as FILE.`,

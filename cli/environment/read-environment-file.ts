@@ -6,9 +6,10 @@ import { open } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { BowlineError } from '../../api/errors.ts';
 import type { ConnectInput } from '../../api/schema.ts';
-import { fileNames, type Parsed } from '../../env-parser/environment-file.ts';
+import { fileNames, type Parsed, type Problem } from '../../env-parser/environment-file.ts';
 import { parseEnvironmentFile } from '../../env-parser/parse.ts';
 import { formatProblem } from '../../env-parser/format-problem.ts';
+import { Source } from '../../env-parser/source.ts';
 import { onErr, type Io } from '../io.ts';
 
 /** Bytes; a file that somebody wrote by hand has a hundredth of it. */
@@ -18,10 +19,16 @@ export interface FoundFile extends Parsed {
   given: NonNullable<ConnectInput['environmentFile']>;
 }
 
-/** `undefined` where there is none and none was named. */
-export async function readEnvironmentFile(folder: string, named?: string): Promise<FoundFile | undefined> {
+/** `undefined` where there is none and none was named. `hint`: how another one is named to the command. */
+export async function readEnvironmentFile(
+  folder: string,
+  named?: string,
+  hint = '--env-file FILE names another one, --no-env-file leaves it out.',
+): Promise<FoundFile | undefined> {
   const names = named === undefined ? Object.values(fileNames) : [named];
-  const all = await Promise.all(names.map((name) => readText(resolve(folder, name), named !== undefined)));
+  const all = await Promise.all(
+    names.map((name) => readText(resolve(folder, name), { mustBeThere: named !== undefined, hint })),
+  );
   const [first, ...others] = all.filter((each) => each !== undefined);
   if (first === undefined) return undefined;
   if (others.length > 0)
@@ -31,24 +38,25 @@ export async function readEnvironmentFile(folder: string, named?: string): Promi
   return { given: first, ...parseEnvironmentFile(first.text, { file: first.path }) };
 }
 
-async function readText(path: string, mustBeThere: boolean): Promise<{ path: string; text: string } | undefined> {
+async function readText(
+  path: string,
+  { mustBeThere, hint }: { mustBeThere: boolean; hint: string },
+): Promise<{ path: string; text: string } | undefined> {
   try {
     await using file = await open(path);
     const { buffer, bytesRead } = await file.read(Buffer.alloc(limit + 1), 0, limit + 1, 0);
-    if (bytesRead > limit) throw unreadable(path, `it is larger than ${limit / 1024} KiB`);
+    if (bytesRead > limit) throw unreadable(path, `it is larger than ${limit / 1024} KiB`, hint);
     return { path, text: buffer.toString('utf8', 0, bytesRead) };
   } catch (error) {
     if (error instanceof BowlineError) throw error;
     const { code, message } = error as NodeJS.ErrnoException;
     if (code === 'ENOENT' && !mustBeThere) return undefined;
-    throw unreadable(path, code === 'ENOENT' ? 'there is no such file' : message);
+    throw unreadable(path, code === 'ENOENT' ? 'there is no such file' : message, hint);
   }
 }
 
-function unreadable(path: string, why: string): BowlineError {
-  return new BowlineError('ENVIRONMENT_FILE_INVALID', `${path} cannot be read: ${why}.`, {
-    hint: '--env-file FILE names another one, --no-env-file leaves it out.',
-  });
+function unreadable(path: string, why: string, hint: string): BowlineError {
+  return new BowlineError('ENVIRONMENT_FILE_INVALID', `${path} cannot be read: ${why}.`, { hint });
 }
 
 /** For a connection; `false` is for none. Whatever is wrong with it is said in full, and then nothing is touched. */
@@ -66,11 +74,20 @@ export async function givenEnvironmentFile(
 }
 
 /** All problems, each with its place; for the owner of the file, who may see its lines. */
-export function badEnvironmentFile({ given, problems }: FoundFile): BowlineError {
+export function badEnvironmentFile({ given, problems }: Pick<FoundFile, 'given' | 'problems'>): BowlineError {
   const count = problems.length === 1 ? 'a problem' : `${problems.length} problems`;
   return new BowlineError(
     'ENVIRONMENT_FILE_INVALID',
     [`${given.path} has ${count}:`, ...problems.map(formatProblem)].join('\n'),
     { hint: 'Nothing was changed. --no-env-file leaves it out.', details: { file: given.path, problems } },
   );
+}
+
+/** An error of the daemon about names that the file has and the cluster has not: with the lines, which the daemon does not tell. */
+export function withLines(error: unknown, given: ConnectInput['environmentFile']): unknown {
+  const { code, details } = BowlineError.from(error);
+  const places = (details?.['problems'] ?? []) as Array<Omit<Problem, 'sourceLine'>>;
+  if (given === undefined || code !== 'ENVIRONMENT_FILE_INVALID' || places.length === 0) return error;
+  const source = new Source(given.path, given.text);
+  return badEnvironmentFile({ given, problems: places.map((each) => source.problem(each, each.message, each)) });
 }

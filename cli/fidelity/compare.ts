@@ -52,19 +52,17 @@ export function compareSides(sides: Sides): FidelityReport {
     ...hostNameRows(sides),
     ...userRows(sides),
   ];
-  const counted = rows.filter(({ state }) => state !== 'extra' && state !== 'newer');
-  const kept = counted.filter(({ state }) => state === 'equal' || state === 'rewritten').length;
-  return {
-    connection: connection.name,
-    pod: pod.pod,
-    container: pod.container,
-    rows,
-    kept,
-    total: counted.length,
-    percent: counted.length === 0 ? 0 : Math.floor((kept / counted.length) * 100),
-    notes: pod.variables.notes,
-  };
+  const { pod: name, container, variables } = pod;
+  return { connection: connection.name, pod: name, container, rows, ...counted(rows), notes: variables.notes };
 }
+
+export function counted(rows: readonly FidelityRow[]): Pick<FidelityReport, 'kept' | 'total' | 'percent'> {
+  const all = rows.filter(({ state }) => state !== 'extra' && state !== 'newer');
+  const kept = all.filter(isKept).length;
+  return { kept, total: all.length, percent: all.length === 0 ? 0 : Math.floor((kept / all.length) * 100) };
+}
+
+export const isKept = ({ state }: FidelityRow): boolean => state === 'equal' || state === 'rewritten';
 
 function variableRows({ key, pod, machine, environment }: Sides): FidelityRow[] {
   const { source, digests } = pod.variables;

@@ -201,6 +201,7 @@ export class ConnectionController implements Supervised {
       target: session.target,
       ports: session.ports,
       passedOn: session.passedOn,
+      environmentFile: session.request.environmentFile?.path,
       agent: agent && { pod: agent.pod, node: agent.node, image: agent.image },
       pipe: tunnels?.kind,
       roundTripMs: roundTrip === undefined || Number.isNaN(roundTrip) ? undefined : roundTrip,

@@ -118,7 +118,7 @@ export class WantedFiles {
       onStopped: (reason) =>
         this.tie.warn({
           code: 'VOLUMES_STOPPED',
-          message: `The files of the volumes cannot come: ${reason}. They are tried again with the next tunnel.`,
+          message: `The files of the volumes cannot come: ${reason.replace(/\.$/, '')}. They are tried again with the next tunnel.`,
         }),
     });
   }

@@ -14,7 +14,7 @@ import type { ContainerVariables } from '../environment/container.ts';
 import { withoutSessions } from '../environment/environment.ts';
 import { hostNameOf } from '../environment/host-name.ts';
 import { sessionLabel } from '../redirect/objects.ts';
-import { originalFiles } from './original-files.ts';
+import { originalFiles, type OriginalFiles } from './original-files.ts';
 import { perPodFiles } from './per-pod-files.ts';
 
 export interface PodInspectionInput {
@@ -79,15 +79,16 @@ export async function inspectPod(input: PodInspectionInput, signal: AbortSignal)
 
 type Files = Pick<PodInspection, 'filesFrom' | 'files' | 'unreadable'>;
 
-async function filesOf(input: PodInspectionInput, mounts: string[], options: CallOptions) {
+async function filesOf(input: PodInspectionInput, mounts: string[], options: CallOptions): Promise<OriginalFiles> {
   const { cluster, namespace, original, container } = input;
   const name = original?.pod.metadata?.name;
-  return name && originalFiles(cluster, { namespace, name, container }, mounts, options);
+  if (name === undefined) return { problem: 'none runs' };
+  return originalFiles(cluster, { namespace, name, container }, mounts, options);
 }
 
 function filesSeen(
   { original, key }: PodInspectionInput,
-  files: Awaited<ReturnType<typeof filesOf>>,
+  read: OriginalFiles,
   agent: AgentCalls['inspect']['answer'],
 ): Files {
   const perPod = original ? perPodFiles(original.pod, original.container) : new Map<string, string>();
@@ -100,8 +101,8 @@ function filesSeen(
   const once = (all: Files['files']): Files['files'] => [
     ...new Map(all.map((file) => [file.path, told(file)])).values(),
   ];
-  if (files !== '' && files !== undefined) {
-    const digested = files.map(({ sha256, ...file }) => ({ ...file, digest: digestOf(key, sha256) }));
+  if ('files' in read) {
+    const digested = read.files.map(({ sha256, ...file }) => ({ ...file, digest: digestOf(key, sha256) }));
     return { filesFrom: 'original', files: once(digested), unreadable: [] };
   }
   // The clone's own of these is empty.
@@ -115,7 +116,7 @@ function filesSeen(
       ...agent.unreadable,
       ...elsewhere.map((path) => ({
         path,
-        why: 'only the original has it, and nothing can be run there to read it',
+        why: `only the original has it, and it cannot be read there: ${read.problem}`,
       })),
     ],
   };

@@ -1,4 +1,5 @@
 /** The files below the mounts of a container, as a command in it says: `sha256sum`, with names as `find` has them. */
+import { BowlineError } from '../../api/errors.ts';
 import type { CallOptions, Cluster } from '../cluster/cluster.ts';
 
 export interface OriginalFile {
@@ -28,18 +29,25 @@ done 2>/dev/null
 echo end
 `;
 
-/** `undefined` where the container has no shell, `find` or `sha256sum`, or may not be asked. */
+/** `problem`: why the container cannot be asked, as the end of a sentence. */
+export type OriginalFiles = { files: OriginalFile[] } | { problem: string };
+
 export async function originalFiles(
   cluster: Cluster,
   place: { namespace: string; name: string; container: string },
   paths: string[],
   options: CallOptions,
-): Promise<OriginalFile[] | undefined> {
-  const command = ['sh', '-c', script, 'sh', ...paths];
-  const result = await cluster.exec(place, command, options).catch(() => undefined);
-  options.signal?.throwIfAborted();
-  const lines = result?.stdout.toString('utf8').split('\n') ?? [];
-  return lines.at(-2) === 'end' ? parse(lines.slice(0, -2)) : undefined;
+): Promise<OriginalFiles> {
+  try {
+    const { stdout, exitCode } = await cluster.exec(place, ['sh', '-c', script, 'sh', ...paths], options);
+    const lines = stdout.toString('utf8').split('\n');
+    if (lines.at(-2) === 'end') return { files: parse(lines.slice(0, -2)) };
+    if (exitCode === 127) return { problem: 'its image has no `find` or no `sha256sum`' };
+    return { problem: `the command that reads it ended with status ${exitCode}` };
+  } catch (error) {
+    options.signal?.throwIfAborted();
+    return { problem: BowlineError.from(error).message };
+  }
 }
 
 export function parse(lines: string[]): OriginalFile[] {

@@ -36,6 +36,12 @@ export interface ReleaseOptions {
 /** No new connection for this long means that kube-proxy (minSyncPeriod 1 s) leads nobody to the agent any more. */
 const quietFor = 1000;
 const settleFor = 1200;
+/**
+ * Seconds for the containers of the agent's pod, once the agent has said that nobody comes any more, and where it cannot be asked.
+ * The lesser is what kubelet gives at least (kuberuntime, minimumGracePeriodInSeconds): clones of sidecars that drain
+ * for long, or do not hear SIGTERM, have nothing left to serve.
+ */
+const leave = { atRest: 2, unasked: 5 };
 
 /** Answers what was put back, in words. */
 export async function releaseSession(cluster: Cluster, options: ReleaseOptions): Promise<string[]> {
@@ -54,6 +60,7 @@ export async function releaseSession(cluster: Cluster, options: ReleaseOptions):
   }
   const allServices = await cluster.list(services, { ...call, namespace });
   const redirected = allServices.filter((service) => readOriginal(service)?.session === session);
+  let atRest = redirected.length === 0 && options.agent !== undefined;
   if (redirected.length > 0) {
     await options.agent?.drain().catch(() => undefined); // without the agent the machine still answers until the tunnel closes
     onStep('services', `putting back ${redirected.map((service) => service.metadata?.name).join(', ')}`);
@@ -63,14 +70,14 @@ export async function releaseSession(cluster: Cluster, options: ReleaseOptions):
         done.push(`Service ${name} selects its own pods again`);
     }
     onStep('drain', 'waiting for open connections');
-    await drained(options);
+    atRest = await drained(options);
   }
   onStep('remove', 'removing the agent');
   const ownServices = allServices.flatMap(({ metadata }) =>
     metadata?.name === originalsServiceName(session) ? [metadata.name] : [],
   );
   const leaseUid = lease?.metadata?.uid;
-  if (options.collect !== true) await removeObjects(cluster, options, { leaseUid, ownServices, done });
+  if (options.collect !== true) await removeObjects(cluster, options, { leaseUid, ownServices, atRest, done });
   if (leaseUid === undefined) return done;
   const keeper = options.collect === true ? undefined : await accountOfKeeper(cluster, namespace, leaseUid, call);
   // Last, so that whoever finds a Lease finds a session that is not yet wholly released.
@@ -80,27 +87,36 @@ export async function releaseSession(cluster: Cluster, options: ReleaseOptions):
   return done;
 }
 
-async function drained(options: ReleaseOptions): Promise<void> {
+/** False where it is not known that nobody comes any more, or the time for it was over. */
+async function drained(options: ReleaseOptions): Promise<boolean> {
   const started = Date.now();
   const until = started + options.drain;
   for (;;) {
     await delay(100, undefined, { signal: options.signal });
     if (Date.now() - started < settleFor) continue;
-    if (options.agent === undefined) return;
+    if (options.agent === undefined) return false;
     const status = await options.agent.status().catch(() => undefined);
-    if (status === undefined) return; // the agent is gone, and with it what was open
-    if (status.machine + status.originals === 0 && status.quiet >= quietFor) return;
-    if (Date.now() > until) return;
+    if (status === undefined) return false; // the agent is gone, and with it what was open
+    if (status.machine + status.originals === 0 && status.quiet >= quietFor) return true;
+    if (Date.now() > until) return false;
   }
+}
+
+interface Removal {
+  leaseUid: string | undefined;
+  ownServices: string[];
+  atRest: boolean;
+  done: string[];
 }
 
 async function removeObjects(
   cluster: Cluster,
   options: ReleaseOptions,
-  { leaseUid, ownServices, done }: { leaseUid: string | undefined; ownServices: string[]; done: string[] },
+  { leaseUid, ownServices, atRest, done }: Removal,
 ): Promise<void> {
   const { session, namespace, signal } = options;
   const call: CallOptions = { signal };
+  const gracePeriodSeconds = atRest ? leave.atRest : leave.unasked;
   const labelSelector = `${sessionLabel}=${session}`;
   const removed = await cluster.delete(replicaSets, sessionObjectName(session), namespace, {
     ...call,
@@ -110,9 +126,7 @@ async function removeObjects(
   const agents = await cluster.list(pods, { ...call, namespace, labelSelector });
   await Promise.all([
     // Nobody is led there any more.
-    ...agents.map((pod) =>
-      cluster.delete(pods, pod.metadata?.name ?? '', namespace, { ...call, gracePeriodSeconds: 5 }),
-    ),
+    ...agents.map((pod) => cluster.delete(pods, pod.metadata?.name ?? '', namespace, { ...call, gracePeriodSeconds })),
     // Where there is none, the right to delete Services may lack too.
     ...ownServices.map((service) => cluster.delete(services, service, namespace, call)),
     cluster.delete(secrets, sessionObjectName(session), namespace, call),

@@ -10,7 +10,7 @@ import type { AgentStreams, VolumeVersion } from '../../agent-image/contract.ts'
 import type { FileChoice } from '../../agent-image/volume-choice.ts';
 import { BowlineError } from '../../api/errors.ts';
 import type { Connection, ConnectRequest } from '../../api/schema.ts';
-import type { OutboundTunnel } from '../../tunnel/tunnel.ts';
+import { DialError, type OutboundTunnel } from '../../tunnel/tunnel.ts';
 import type { Cluster } from '../cluster/cluster.ts';
 import { pods } from '../cluster/resources.ts';
 import type { Log } from '../log.ts';
@@ -71,7 +71,9 @@ export class ConnectionFiles {
     this.#work = this.#work
       .then(() => this.#run(tunnel, agentPod, signal))
       .catch((error: unknown) => {
-        if (!signal.aborted) {
+        // The streams may hear of it before `closed` does.
+        const isOver = signal.aborted || (error instanceof DialError && error.tunnelEnded);
+        if (!isOver) {
           const { message } = BowlineError.from(error);
           this.#options.log.warn('volumes.stopped', { session: this.#session, reason: message });
           this.#options.onStopped(message);

@@ -264,6 +264,7 @@ void suite('the environment', { timeout: 900_000 }, () => {
       stderr,
       /^error\[ENVIRONMENT_FILE_INVALID\]: .*azds-local\.env.*1:\d+: .*whitelst.*did you mean whitelist.*2:\d+: .*myap1.*did you mean myapp1/s,
     );
+    assert.match(stderr, /^ +1 \| A=\$\{volumes\.whitelst\}\n +\| {3}\^+$/m, 'each with its line');
     await untouched();
   });
 

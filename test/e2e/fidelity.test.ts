@@ -191,7 +191,14 @@ const shapes: Shape[] = [
   },
 ];
 
-const shopServices = ['deploy/stats-api', 'deploy/catalog', 'deploy/cart', 'deploy/frontend', 'deploy/redis'];
+const shopServices = [
+  'deploy/stats-api',
+  'deploy/catalog',
+  'deploy/cart',
+  'deploy/frontend',
+  'deploy/redis',
+  'sts/postgres',
+];
 
 /** Milliseconds for one report, on a machine that carries a cluster beside it. */
 const timeout = 180_000;

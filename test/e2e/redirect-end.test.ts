@@ -2,7 +2,8 @@
 import assert from 'node:assert/strict';
 import { after, before as beforeAll, suite, test } from 'node:test';
 import type { Connection } from '../../api/schema.ts';
-import { leases, services } from '../../daemon/cluster/resources.ts';
+import { leases, pods, services } from '../../daemon/cluster/resources.ts';
+import { sessionLabel } from '../../daemon/redirect/objects.ts';
 import type { TestNamespace } from '../cluster/namespace.ts';
 import {
   ask,
@@ -158,6 +159,38 @@ void suite('the end of a redirect', { concurrency: 3, timeout: 175_000 }, () => 
     });
     await fails(connecting, 'CANCELLED', /being disconnected/, /^/);
     await ended;
+    await assertNoSession(namespace);
+    await assertAsBefore(namespace, was);
+  });
+
+  void test('the clone of a sidecar that does not hear SIGTERM gets no more time than kubelet gives at least', async () => {
+    const image = { image: daemon.test.nodeImage, imagePullPolicy: 'IfNotPresent' };
+    const deaf = { name: 'deaf', ...image, command: ['sleep', '100000'] };
+    await using namespace = await deploy(daemon, {
+      objects: [workload('Deployment', 'web', podSpec([container(daemon.test), deaf])), service('web', 'web', web)],
+      ready: ['deploy/web'],
+      urls: ['web'],
+    });
+    await using program = await startProgram();
+    const was = await before(namespace);
+    const request = { namespace: namespace.name, target: 'deploy/web', ports: [{ local: program.port, remote: 8080 }] };
+    const { name } = await daemon.connect(request);
+    const stop = new AbortController();
+    const given: number[] = [];
+    let gone = false;
+    const watching = (async () => {
+      const scope = { namespace: namespace.name, labelSelector: sessionLabel, signal: stop.signal };
+      for await (const event of daemon.cluster.watch(pods, scope)) {
+        const seconds = 'object' in event ? event.object.metadata?.deletionGracePeriodSeconds : undefined;
+        if (seconds !== undefined && seconds > 0) given.push(seconds);
+        gone ||= event.type === 'deleted';
+      }
+    })().catch(() => undefined);
+    await daemon.disconnect(name);
+    await namespace.waitFor('the end of the pod', async () => gone);
+    stop.abort();
+    await watching;
+    assert.equal(given.at(-1), 2, `kubelet waits no less: ${given.join()}`);
     await assertNoSession(namespace);
     await assertAsBefore(namespace, was);
   });
