@@ -24,8 +24,8 @@ export interface Row {
   remark: string | undefined;
 }
 
-/** Seconds. */
-const goals = { silence: 6, back: 3, noticed: 5, restored: 10 };
+/** Seconds. `unknown`: until callers are led away from what has died without a word. */
+const goals = { silence: 6, unknown: 8, back: 3, noticed: 5, restored: 10 };
 
 export async function runFault(stage: Stage, fault: Fault): Promise<Row> {
   const { dev, load } = stage;
@@ -42,23 +42,28 @@ export async function runFault(stage: Stage, fault: Fault): Promise<Row> {
   const back = injected.over === undefined ? undefined : answeredAfter(records, injected.over, stage.isHere);
   await fault.cleanUp?.(stage);
   const leftovers = await stage.leftovers(before, fault.anew);
-  const { restored, noticed, unanswerable } = injected;
+  const { restored, noticed, unanswerable, knownAt = injected.began } = injected;
   const { requests, failed, cut, silence, silenceBeside } = impact;
   const measured = { requests, cut: cut.length, silence, leftovers, failed: failed.length };
-  const lost = unanswerable === undefined && failed.length > 0;
+  const lost = unanswerable === undefined ? failed.filter(({ at }) => at >= knownAt) : [];
+  const unknown = (knownAt - injected.began) / 1000;
   const missed = [
-    ...(lost ? [lostInWords(failed, injected.began)] : []),
+    ...(lost.length > 0 ? [lostInWords(lost, injected.began)] : []),
     ...(cut.length > 0 && fault.cuts !== true ? [lostInWords(cut, injected.began)] : []),
     ...leftovers.map((each) => `left: ${each}`),
   ];
   const late = [
     // What the untouched Service beside it waited for too is the machine's own slowness.
-    ...tooLong('an answer came', unanswerable === undefined ? silence : undefined, goals.silence + silenceBeside),
+    ...(unknown === 0
+      ? tooLong('an answer came', unanswerable === undefined ? silence : undefined, goals.silence + silenceBeside)
+      : tooLong('an original answered', unknown, goals.unknown + silenceBeside)),
     ...tooLong('the machine answered again', back, goals.back + silenceBeside),
     ...tooLong('it was noticed', noticed, goals.noticed),
     ...tooLong('it was restored', restored, goals.restored),
   ];
-  return { fault: fault.name, ...measured, back, noticed, restored, missed, late, remark: unanswerable };
+  const dead = unknown === 0 ? undefined : `sent in the first ${unknown.toFixed(1)} s, before it could be known`;
+  const remark = [unanswerable, dead, injected.remark].filter((each) => each !== undefined).join('; ') || undefined;
+  return { fault: fault.name, ...measured, back, noticed, restored, missed, late, remark };
 }
 
 function lostInWords(failed: LoadRecord[], began: number): string {
