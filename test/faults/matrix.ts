@@ -1,6 +1,6 @@
 /** Runs one fault on a stage, measures it, and judges it by the goals. */
 import type { LoadRecord } from '../cluster/load.ts';
-import { answeredAfter, impactOf } from './impact.ts';
+import { answeredAfter, impactOf, lostOf } from './impact.ts';
 import type { Fault } from './faults.ts';
 import type { Stage } from './stage.ts';
 
@@ -45,7 +45,7 @@ export async function runFault(stage: Stage, fault: Fault): Promise<Row> {
   const { restored, noticed, unanswerable, knownAt = injected.began } = injected;
   const { requests, failed, cut, silence, silenceBeside } = impact;
   const measured = { requests, cut: cut.length, silence, leftovers, failed: failed.length };
-  const lost = unanswerable === undefined ? failed.filter(({ at }) => at >= knownAt) : [];
+  const lost = unanswerable === undefined ? lostOf(failed, knownAt) : [];
   const unknown = (knownAt - injected.began) / 1000;
   const missed = [
     ...(lost.length > 0 ? [lostInWords(lost, injected.began)] : []),
@@ -61,7 +61,10 @@ export async function runFault(stage: Stage, fault: Fault): Promise<Row> {
     ...tooLong('it was noticed', noticed, goals.noticed),
     ...tooLong('it was restored', restored, goals.restored),
   ];
-  const dead = unknown === 0 ? undefined : `sent in the first ${unknown.toFixed(1)} s, before it could be known`;
+  const dead =
+    unknown === 0
+      ? undefined
+      : `sent in the first ${unknown.toFixed(1)} s, before it could be known, or from the ports of such`;
   const remark = [unanswerable, dead, injected.remark].filter((each) => each !== undefined).join('; ') || undefined;
   return { fault: fault.name, ...measured, back, noticed, restored, missed, late, remark };
 }
