@@ -123,7 +123,7 @@ void test('originals that refuse for a moment are asked again: a Service still l
 
 void test('a port where no original listens is refused after a moment, not after the patience with a machine', async () => {
   const { agent: address, originals } = ownAddresses();
-  await using agent = await runAgent([{ ...machinePort, to: 'originals' }], { address, originals });
+  await using _agent = await runAgent([{ ...machinePort, to: 'originals' }], { address, originals });
   await assert.rejects(get(address, port), /ECONNRESET|socket hang up/);
 });
 

@@ -1,7 +1,7 @@
 /**
  * `npm test`: everything, on a machine that has nothing of it. Checks and unit tests first, then a real Kubernetes and
  * the tests on it, then all of it away again. `npm test -- unit` and `npm test -- e2e [FILE...]` run a part.
- * `npm run test:faults [-- crash | faults | race | rotation] [--only PATTERN] [--seed N] [--minutes N] [--resume FILE]` runs the matrices of
+ * `npm run test:faults [-- crash | faults | nodes | race | rotation] [--only PATTERN] [--seed N] [--minutes N] [--resume FILE]` runs the matrices of
  * docs/reliability.md whole; with a file the crash matrix goes on with what an earlier run has left.
  */
 import { spawn } from 'node:child_process';
@@ -18,14 +18,20 @@ const interrupted = new AbortController();
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => interrupted.abort(new Error(signal)));
 
 const [part = 'all', ...rest] = process.argv.slice(2);
-const matrices = { crash: ['helper-crash', 'crash'], faults: ['faults'], race: ['race'], rotation: ['rotation'] };
-/** Of these there is no sample: they take minutes whatever is left out. */
-const onlyWhole = new Set<string>(['rotation']);
+const matrices = {
+  crash: ['helper-crash', 'crash'],
+  faults: ['faults'],
+  nodes: ['nodes', 'same-node'],
+  race: ['race'],
+  rotation: ['rotation'],
+};
+/** Those of which `npm test` takes a part. */
+const sampled = [...matrices.crash, ...matrices.faults, ...matrices.race];
 
 function usage(): never {
   process.stderr.write(
     'usage: npm test [-- check | unit | e2e [FILE...]]\n' +
-      '       npm run test:faults [-- crash | faults | race | rotation] [--only PATTERN] [--seed N] [--minutes N] [--resume FILE]\n',
+      '       npm run test:faults [-- crash | faults | nodes | race | rotation] [--only PATTERN] [--seed N] [--minutes N] [--resume FILE]\n',
   );
   process.exit(2);
 }
@@ -92,10 +98,7 @@ async function unit(): Promise<boolean> {
 /** On BOWLINE_TEST_KUBECONFIG, else on the test cluster: one that is up already is used and left up. */
 async function onCluster(): Promise<boolean> {
   const all = globSync('test/{attacks,cluster,e2e}/*.test.ts', { cwd: root }).sort();
-  const samples = Object.values(matrices)
-    .flat()
-    .filter((name) => !onlyWhole.has(name));
-  const found = files.length > 0 ? files : [...all, ...filesOf(samples)];
+  const found = files.length > 0 ? files : [...all, ...filesOf(sampled)];
   // One file after the other: each may cut links and kill daemons, and two cores carry the whole cluster.
   const limit = part === 'faults' ? 3 * 3_600_000 : 600_000;
   const args = ['--test', '--test-concurrency=1', `--test-timeout=${limit}`, ...reporter, ...found];

@@ -111,7 +111,7 @@ export async function establish(cluster: Cluster, prepared: Prepared, options: E
   const renew = (): Promise<V1Lease> => renewLease(cluster, held, call);
   const keeper = workload === undefined ? undefined : provideKeeper(cluster, prepared, await renew(), owner, options);
   const reach = async (): Promise<Tunnels> => {
-    const opened = await reachAgent(cluster, session, running.pod, options.accept, { timeout: 15_000, signal });
+    const opened = await reachAgent(cluster, session, running, options.accept, { timeout: 15_000, signal });
     options.onTunnels(opened, running);
     return opened;
   };

@@ -7,7 +7,7 @@ import { BowlineError } from '../../api/errors.ts';
 import type { ConnectionState } from '../../api/schema.ts';
 import type { OpenInboundOptions } from '../../tunnel/inbound.ts';
 import { leases } from '../cluster/resources.ts';
-import { agentRunning, type RunningAgent } from '../redirect/agent-wait.ts';
+import { agentRunning, describeAgent, type RunningAgent } from '../redirect/agent-wait.ts';
 import { proveRedirect } from '../redirect/proof.ts';
 import { reachAgent } from './reach.ts';
 import { agentLeaves, canSuspend, hasAgent, resumeRedirect, suspendRedirect } from './suspension.ts';
@@ -45,6 +45,11 @@ const doubtInterval = 3000;
  */
 const longestPause = 1000;
 const answerTimeout = 2500;
+/**
+ * Milliseconds until an agent that lets us wait for a tunnel is taken for lost, as with its node: Kubernetes knows that only
+ * after most of a minute. Long enough for a slow network, so that Services are not led back and forth with every lost link.
+ */
+const agentPatience = 1000;
 
 export class Supervision {
   private readonly tie: Supervised;
@@ -120,7 +125,9 @@ export class Supervision {
     const ended = Promise.withResolvers<{ reason: string; leaving: boolean }>();
     const onAbort = (): void => ended.resolve({ reason: 'ending', leaving: false });
     const over = new AbortController();
-    void this.awaitLeave(AbortSignal.any([signal, over.signal])).then(ended.resolve);
+    void this.awaitLeave(this.tie.agent, AbortSignal.any([signal, over.signal])).then((reason) =>
+      ended.resolve({ reason, leaving: true }),
+    );
     void tunnels.closed.then((reason) => ended.resolve({ reason, leaving: false }));
     signal.addEventListener('abort', onAbort, { once: true });
     try {
@@ -142,17 +149,16 @@ export class Supervision {
     }
   }
 
-  /** Settles only when the agent leaves: else it says nothing. */
-  private async awaitLeave(signal: AbortSignal): Promise<{ reason: string; leaving: boolean }> {
-    const { tie } = this;
-    const { cluster, session, agent, log } = tie;
+  /** Settles only when the agent leaves, with the reason: else it says nothing. */
+  private async awaitLeave(agent: RunningAgent | undefined, signal: AbortSignal): Promise<string> {
+    const { cluster, session, log, name } = this.tie;
     const reason =
       agent &&
       (await agentLeaves(cluster, session, agent.pod, signal).catch((error: unknown) => {
-        log.warn('notice-ended', { connection: tie.name, reason: String(error) });
+        log.warn('notice-ended', { connection: name, reason: String(error) });
         return undefined;
       }));
-    return reason === undefined ? new Promise(() => undefined) : { reason, leaving: true };
+    return reason ?? new Promise(() => undefined);
   }
 
   /** Leads the Services back to the originals until there is an agent; where that fails it is tried with the next attempt. */
@@ -167,6 +173,10 @@ export class Supervision {
       signal.throwIfAborted();
       tie.log.warn('suspend-failed', { connection: tie.name, reason: BowlineError.from(error).message });
     }
+  }
+
+  private get meanwhile(): string {
+    return this.tie.session.suspended === true ? ' The originals answer meanwhile.' : '';
   }
 
   private async unsuspend({ pod }: RunningAgent, signal: AbortSignal): Promise<void> {
@@ -195,6 +205,32 @@ export class Supervision {
     }
   }
 
+  /** While it takes long the originals answer; given up when the agent leaves. */
+  private async reach(agent: RunningAgent, signal: AbortSignal): Promise<Tunnels> {
+    const { tie } = this;
+    const over = new AbortController();
+    const gone = new AbortController();
+    void this.awaitLeave(agent, AbortSignal.any([signal, over.signal])).then((reason) =>
+      gone.abort(new BowlineError('PIPE_FAILED', `${reason}.`)),
+    );
+    const suspended = delay(agentPatience, undefined, { signal: over.signal })
+      .then(async () => {
+        await this.suspend(signal);
+        if (!over.signal.aborted)
+          tie.setState('reconnecting', `${describeAgent(agent)} does not answer.${this.meanwhile}`);
+      })
+      .catch(() => undefined); // it was reached, or the connection ends
+    try {
+      return await reachAgent(tie.cluster, tie.session, agent, tie.accept, {
+        timeout: 3000,
+        signal: AbortSignal.any([signal, gone.signal]),
+      });
+    } finally {
+      over.abort();
+      await suspended;
+    }
+  }
+
   /** Tries until there are tunnels, the session is lost, or the connection ends. */
   private async reconnect(signal: AbortSignal): Promise<Tunnels> {
     const { tie } = this;
@@ -212,7 +248,7 @@ export class Supervision {
         const container = target?.container ?? 'agent';
         const wait = { session: id, namespace, container, image: image.name, timeout: 10_000, signal };
         const agent = await agentRunning(cluster, wait);
-        opened = await reachAgent(cluster, session, agent.pod, tie.accept, { timeout: 3000, signal });
+        opened = await this.reach(agent, signal);
         await opened.outbound.call('resume', {}, signal);
         tie.takeTunnels(opened, agent);
         await this.unsuspend(agent, signal);
@@ -232,7 +268,7 @@ export class Supervision {
           reason: cause.message,
           nextTryMs: Math.round(wait),
         });
-        tie.setState('reconnecting', `${cause.message} Next try in ${(wait / 1000).toFixed(1)} s.`);
+        tie.setState('reconnecting', `${cause.message}${this.meanwhile} Next try in ${(wait / 1000).toFixed(1)} s.`);
         await delay(wait, undefined, { signal });
       }
     }

@@ -20,8 +20,11 @@ export async function suspendRedirect(cluster: Cluster, session: Session, signal
   for (const { service } of proofs) await restoreService(cluster, service, namespace, id, { signal });
 }
 
-/** Milliseconds until a pod that should have gone is removed by force: its node may never say that it has. */
-const leaveBound = 20_000;
+/**
+ * Milliseconds until a pod that should have gone is removed by force: its node may never say that it has. Longer than it may
+ * take to go (agent-pod.ts).
+ */
+const leaveBound = 15_000;
 
 /**
  * To the agent `agent`, once no other pod of the session is left: it would be an endpoint too, and may not listen any more.

@@ -171,6 +171,17 @@ void suite('the clone of a pod', () => {
     );
   });
 
+  void test("it leaves a node that is lost in seconds, whatever the workload's own pods tolerate", () => {
+    const own = { key: 'node.kubernetes.io/unreachable', operator: 'Exists', effect: 'NoExecute' };
+    const leave = ['not-ready', 'unreachable'].map((state) => ({
+      ...own,
+      key: `node.kubernetes.io/${state}`,
+      tolerationSeconds: 10,
+    }));
+    assert.deepEqual(clone({ spec: { tolerations: [own] } }).spec.tolerations, [own, ...leave]);
+    assert.deepEqual(gatewayPod(defaults).spec?.tolerations, leave);
+  });
+
   void test("user and group are the original's; everything else is dropped; low ports need the safe sysctl", () => {
     const original = {
       privileged: true,

@@ -12,6 +12,7 @@ import type {
   V1Volume,
 } from '@kubernetes/client-node';
 import { agentCommand, codeFolder, imageFolder, sessionFolder } from '../../agent-image/contract.ts';
+import { leaveLostNode } from './lost-node.ts';
 import { codeConfigMapName, readinessGate, sessionLabels, sessionObjectName, sessionSelector } from './objects.ts';
 import type { Workload } from './workload.ts';
 
@@ -98,6 +99,7 @@ export function cloneWithAgent(
       ...agentVolumes(options),
     ],
     ...affinity(original.affinity, options),
+    tolerations: [...(original.tolerations ?? []), ...leaveLostNode],
     readinessGates: [{ conditionType: readinessGate }],
     restartPolicy: 'Always',
     terminationGracePeriodSeconds: leaveSeconds,
@@ -130,6 +132,7 @@ export function gatewayPod(options: AgentPodOptions): V1PodTemplateSpec {
       enableServiceLinks: false,
       containers: [agentContainer(base, { containers: [] }, options)],
       volumes: agentVolumes(options),
+      tolerations: leaveLostNode,
       readinessGates: [{ conditionType: readinessGate }],
       terminationGracePeriodSeconds: leaveSeconds,
     },

@@ -15,6 +15,10 @@ export interface RunningAgent {
   image: string;
 }
 
+/** For people, at the start of a sentence. */
+export const describeAgent = ({ pod, node }: RunningAgent): string =>
+  `The agent ${pod}${node === undefined ? '' : ` on node ${node}`}`;
+
 export interface AgentWaitOptions {
   session: string;
   namespace: string;

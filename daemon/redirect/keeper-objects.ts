@@ -12,6 +12,7 @@ import type {
   V1PolicyRule,
 } from '@kubernetes/client-node';
 import { keeperCommand, keeperFolder } from '../../keeper/contract.ts';
+import { leaveLostNode } from './lost-node.ts';
 import { keeperConfigMapName, keeperLabel, keeperName, managedBy } from './objects.ts';
 
 /** Everything that a keeper does, and nothing else: a test compares it with what a keeper asked for. */
@@ -119,13 +120,7 @@ function keeperDeployment(metadata: V1ObjectMeta, options: KeeperOptions): V1Dep
             runAsGroup: 65532,
             seccompProfile: { type: 'RuntimeDefault' },
           },
-          // Off a node that is gone in seconds, not in the five minutes that are the default.
-          tolerations: ['not-ready', 'unreachable'].map((state) => ({
-            key: `node.kubernetes.io/${state}`,
-            operator: 'Exists',
-            effect: 'NoExecute',
-            tolerationSeconds: 10,
-          })),
+          tolerations: leaveLostNode,
           containers: [
             {
               name: 'keeper',

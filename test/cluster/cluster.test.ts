@@ -12,6 +12,7 @@ import { kill } from './processes.ts';
 import { must } from './run.ts';
 import { ownCluster } from './test-cluster.ts';
 import { waitUntil } from './wait.ts';
+import { startWorker } from './worker.ts';
 import type { Instance } from './instance.ts';
 
 const name = 'selftest';
@@ -79,10 +80,11 @@ void describe('a cluster', { skip: process.getuid?.() === 0 ? false : 'needs roo
     assert.equal((await status(name))?.ready, true);
   });
 
-  void test('down leaves nothing, after a crash and with machines and pods', async () => {
+  void test('down leaves nothing, after a crash and with machines, a worker and pods', async () => {
     const cluster = ownCluster(instance);
     const machine = await startMachine({ cluster, name: 'forgotten' });
     machine.spawn(['sleep', '600']).unref();
+    await startWorker(cluster);
     await cluster.kubectl(['apply', '-f', '-'], { input: JSON.stringify(httpd) });
     await cluster.kubectl(['wait', 'pod/httpd', '--for=condition=Ready', '--timeout=30s']);
     const node = findNode(instance);

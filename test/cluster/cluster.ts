@@ -8,23 +8,23 @@ import {
   linkSync,
   mkdirSync,
   readFileSync,
-  readdirSync,
   rmSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
 import { buildBinaries, kubernetesPrograms, kubernetesVersion } from './binary.ts';
-import { configureNode, nodeName } from './configuration.ts';
-import { makeArchive } from './images.ts';
+import { configureCluster, configureNode } from './configuration.ts';
+import { importImages, loadedImages, makeArchives } from './image-import.ts';
 import { claimInstance, findInstance, locksFolder, releaseInstance } from './instance.ts';
+import { kubectl } from './kubectl.ts';
 import { locked } from './lock.ts';
 import { removeMachines } from './machine-registry.ts';
-import { findNode, startNode, stopNode } from './node.ts';
-import { must, run } from './run.ts';
-import { stockImages } from './stock-images.ts';
+import { connectNode, disconnectNode } from './network.ts';
+import { findNode, logTails, startNode, stopNode } from './node.ts';
+import { run } from './run.ts';
 import { waitUntil } from './wait.ts';
-import { shopImage } from '../../examples/shop/image.ts';
+import { removeLeftWorker, removeWorker } from './worker.ts';
 import type { Binaries, Report } from './binary.ts';
 import type { Archive } from './images.ts';
 import type { Instance } from './instance.ts';
@@ -57,6 +57,7 @@ async function bringUp(name: string, options: UpOptions): Promise<Instance> {
       report(`note: cluster ${name} runs older programs than this checkout's; "down" and "up" renew it`);
     }
     await waitReady(found, signal);
+    await removeLeftWorker(found);
     await importImages(found, archives, signal);
     report(`cluster ${name} is up (${found.nodeAddress})`);
     return found;
@@ -87,8 +88,10 @@ async function start(instance: Instance, binaries: Binaries, archives: Archive[]
   place(binaries.nodeInit, join(instance.bin, 'node-init'));
   for (const program of kubernetesPrograms) symlinkSync('kubernetes', join(instance.bin, program));
   writeFileSync(join(instance.folder, 'binaries'), binaries.key);
-  const table = await configureNode(instance);
-  await startNode(instance, table, signal);
+  await configureCluster(instance);
+  const table = configureNode(instance, instance);
+  const connect = (pid: number): Promise<void> => connectNode(instance, pid, signal);
+  await startNode({ instance, node: instance, table, connect });
   await Promise.all([importImages(instance, archives, signal), startNames(instance, signal)]);
   await waitReady(instance, signal);
 }
@@ -101,25 +104,11 @@ async function bringDown(name: string, options: UpOptions): Promise<void> {
   }
   await removeMachines(instance.machines, findNode(instance)?.pid);
   await stopNode(instance, options.signal);
+  await removeWorker(instance);
+  await disconnectNode(instance);
   rmSync(instance.folder, { recursive: true, force: true });
   releaseInstance(instance);
   options.report(`cluster ${name} is down`);
-}
-
-/** Imports an archive as `docker save` writes it. */
-export async function load(instance: Instance, archive: string, signal?: AbortSignal): Promise<void> {
-  await must(['ctr', '--address', instance.containerdSocket, '--namespace', 'k8s.io', 'images', 'import', archive], {
-    signal,
-    timeout: 300_000,
-  });
-}
-
-export async function kubectl(
-  instance: Instance,
-  args: string[],
-  options: { input?: string; signal?: AbortSignal | undefined } = {},
-): Promise<string> {
-  return await must([join(instance.bin, 'kubectl'), '--kubeconfig', instance.kubeconfig, ...args], options);
 }
 
 export interface Status {
@@ -136,28 +125,6 @@ export async function status(name: string): Promise<Status | undefined> {
   const running = findNode(instance) !== undefined;
   const ready = running && (await isReady(instance).catch(() => false));
   return { instance, running, ready, version: kubernetesVersion, images: Object.keys(loadedImages(instance)).sort() };
-}
-
-async function makeArchives(binaries: Binaries, signal?: AbortSignal): Promise<Archive[]> {
-  const archives: Archive[] = [];
-  for (const image of [...stockImages(binaries.pause), shopImage()]) archives.push(await makeArchive(image, signal));
-  return archives;
-}
-
-async function importImages(instance: Instance, archives: Archive[], signal?: AbortSignal): Promise<void> {
-  await waitUntil(() => existsSync(instance.containerdSocket), { what: 'containerd', interval: 50, signal });
-  const loaded = loadedImages(instance);
-  for (const archive of archives) {
-    if (loaded[archive.image] === archive.key) continue;
-    await load(instance, archive.path, signal);
-    loaded[archive.image] = archive.key;
-    writeFileSync(join(instance.folder, 'images.json'), JSON.stringify(loaded));
-  }
-}
-
-function loadedImages(instance: Instance): Record<string, string> {
-  const text = readIfThere(join(instance.folder, 'images.json'));
-  return text === undefined ? {} : (JSON.parse(text) as Record<string, string>);
 }
 
 /** CoreDNS is a program of the node, so its Service has no selector: its endpoint is written here. */
@@ -212,7 +179,7 @@ async function isReady(instance: Instance): Promise<boolean> {
       instance.kubeconfig,
       'get',
       'node',
-      nodeName,
+      instance.nodeName,
       '-o',
       'jsonpath={.status.conditions[?(@.type=="Ready")].status}',
     ]),
@@ -241,16 +208,6 @@ function place(program: string, target: string): void {
     if ((error as NodeJS.ErrnoException).code !== 'EXDEV') throw error;
     copyFileSync(program, target);
   }
-}
-
-function logTails(instance: Instance): string {
-  if (!existsSync(instance.logs)) return '';
-  return readdirSync(instance.logs)
-    .map(
-      (file) =>
-        `\n--- ${file}\n${readFileSync(join(instance.logs, file), 'utf8').trimEnd().split('\n').slice(-4).join('\n')}`,
-    )
-    .join('');
 }
 
 function readIfThere(file: string): string | undefined {

@@ -1,14 +1,13 @@
 /**
- * The programs of the node with every flag and file they get. What differs from the defaults either makes the node small
- * (one member, no leader election), or lets it run without systemd, without CAP_SYS_RESOURCE and on cgroup v1.
+ * The programs of the nodes with every flag and file they get. What differs from the defaults either makes them small
+ * (one member, no leader election), or lets them run without systemd, without CAP_SYS_RESOURCE and on cgroup v1.
  */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createAuthority, createTokenKeys, writeIdentity } from './pki.ts';
 import { writeKubeconfig } from './kubeconfig.ts';
-import type { Instance } from './instance.ts';
+import type { ClusterNode, Instance } from './instance.ts';
 
-export const nodeName = 'node1';
 export const pauseImage = 'bowline.test/pause:1';
 
 /** A row of node-init's table. */
@@ -20,22 +19,32 @@ interface Program {
   after?: string;
 }
 
-/** Writes all files; returns the path of node-init's table. */
-export async function configureNode(instance: Instance): Promise<string> {
-  mkdirSync(join(instance.folder, 'etc', 'cni'), { recursive: true });
-  mkdirSync(instance.logs, { recursive: true });
+/** Writes what all nodes share: certificates, of the worker too, because the authority's key is kept nowhere. */
+export async function configureCluster(instance: Instance): Promise<void> {
+  mkdirSync(etc(instance, ''), { recursive: true });
   await writeCertificates(instance);
-  writeContainerd(instance);
-  writeKubelet(instance);
   writeCoredns(instance);
-  const table = etc(instance, 'programs.json');
-  writeFileSync(table, JSON.stringify(programs(instance), undefined, 2));
+}
+
+/** Writes the files of one node; returns the path of node-init's table. */
+export function configureNode(instance: Instance, node: ClusterNode): string {
+  mkdirSync(etc(node, 'cni'), { recursive: true });
+  mkdirSync(node.logs, { recursive: true });
+  writeContainerd(node);
+  writeKubelet(instance, node);
+  const all = [...nodePrograms(instance, node), ...(node === instance ? controlPlane(instance) : [])];
+  const table = etc(node, 'programs.json');
+  const programs: Program[] = all.map((program) => ({ ...program, log: join(node.logs, `${program.name}.log`) }));
+  writeFileSync(table, JSON.stringify(programs, undefined, 2));
   return table;
 }
 
-function etc(instance: Instance, file: string): string {
-  return join(instance.folder, 'etc', file);
+function etc(node: ClusterNode, file: string): string {
+  return join(node.folder, 'etc', file);
 }
+
+/** Of a node's kubelet, in the folder of keys: certificate and key `NODE.crt` and `.key`, and this. */
+const kubeletKubeconfig = ({ pki }: Instance, { nodeName }: ClusterNode): string => join(pki, `${nodeName}.kubeconfig`);
 
 async function writeCertificates(instance: Instance): Promise<void> {
   const { pki, nodeAddress } = instance;
@@ -54,33 +63,35 @@ async function writeCertificates(instance: Instance): Promise<void> {
     ],
   });
   const admin = await authority.issue({ commonName: 'admin', organization: 'system:masters' });
-  const kubelet = await authority.issue({
-    commonName: `system:node:${nodeName}`,
-    organization: 'system:nodes',
-    names: [nodeAddress, nodeName],
-  });
   writeIdentity(pki, 'apiserver', server);
   writeIdentity(pki, 'admin', admin);
-  writeIdentity(pki, 'kubelet', kubelet);
   writeFileSync(join(pki, 'ca.crt'), authority.certificate);
   const tokens = await createTokenKeys();
   writeFileSync(join(pki, 'tokens.key'), tokens.privateKey, { mode: 0o600 });
   writeFileSync(join(pki, 'tokens.pub'), tokens.publicKey);
   const common = { name: instance.name, server: `https://${nodeAddress}:6443`, authority };
   writeKubeconfig(instance.kubeconfig, { ...common, user: admin });
-  writeKubeconfig(etc(instance, 'kubelet.kubeconfig'), { ...common, user: kubelet });
+  for (const node of [instance, instance.worker]) {
+    const kubelet = await authority.issue({
+      commonName: `system:node:${node.nodeName}`,
+      organization: 'system:nodes',
+      names: [node.nodeAddress, node.nodeName],
+    });
+    writeIdentity(pki, node.nodeName, kubelet);
+    writeKubeconfig(kubeletKubeconfig(instance, node), { ...common, user: kubelet });
+  }
 }
 
-function writeContainerd(instance: Instance): void {
+function writeContainerd(node: ClusterNode): void {
   const cri = 'plugins."io.containerd.grpc.v1.cri"';
   writeFileSync(
-    etc(instance, 'containerd.toml'),
+    etc(node, 'containerd.toml'),
     `version = 2
-root = "${instance.folder}/containerd"
-state = "${instance.folder}/containerd-state"
+root = "${node.folder}/containerd"
+state = "${node.folder}/containerd-state"
 disabled_plugins = ["io.containerd.snapshotter.v1.btrfs", "io.containerd.snapshotter.v1.zfs", "io.containerd.snapshotter.v1.aufs", "io.containerd.snapshotter.v1.devmapper"]
 [grpc]
-address = "${instance.containerdSocket}"
+address = "${node.containerdSocket}"
 [${cri}]
 sandbox_image = "${pauseImage}"
 restrict_oom_score_adj = true
@@ -88,19 +99,18 @@ restrict_oom_score_adj = true
 snapshotter = "overlayfs"
 [${cri}.cni]
 bin_dir = "/usr/lib/cni"
-conf_dir = "${instance.folder}/etc/cni"
+conf_dir = "${node.folder}/etc/cni"
 `,
   );
   const bridge = {
     type: 'bridge',
     bridge: 'cni0',
     isGateway: true,
-    ipMasq: true,
     hairpinMode: true,
-    ipam: { type: 'host-local', ranges: [[{ subnet: instance.pods }]], routes: [{ dst: '0.0.0.0/0' }] },
+    ipam: { type: 'host-local', ranges: [[{ subnet: node.nodePods }]], routes: [{ dst: '0.0.0.0/0' }] },
   };
   writeFileSync(
-    etc(instance, 'cni/10-bridge.conflist'),
+    etc(node, 'cni/10-bridge.conflist'),
     JSON.stringify({
       cniVersion: '0.4.0',
       name: 'pods',
@@ -109,9 +119,9 @@ conf_dir = "${instance.folder}/etc/cni"
   );
 }
 
-function writeKubelet(instance: Instance): void {
+function writeKubelet(instance: Instance, node: ClusterNode): void {
   // Pods inherit this one; nothing listens there, and the node has no way out anyway.
-  writeFileSync(etc(instance, 'resolv.conf'), 'nameserver 192.0.2.1\n');
+  writeFileSync(etc(node, 'resolv.conf'), 'nameserver 192.0.2.1\n');
   const configuration = {
     apiVersion: 'kubelet.config.k8s.io/v1beta1',
     kind: 'KubeletConfiguration',
@@ -121,14 +131,14 @@ function writeKubelet(instance: Instance): void {
       x509: { clientCAFile: join(instance.pki, 'ca.crt') },
     },
     authorization: { mode: 'Webhook' },
-    tlsCertFile: join(instance.pki, 'kubelet.crt'),
-    tlsPrivateKeyFile: join(instance.pki, 'kubelet.key'),
-    containerRuntimeEndpoint: `unix://${instance.containerdSocket}`,
+    tlsCertFile: join(instance.pki, `${node.nodeName}.crt`),
+    tlsPrivateKeyFile: join(instance.pki, `${node.nodeName}.key`),
+    containerRuntimeEndpoint: `unix://${node.containerdSocket}`,
     clusterDNS: [instance.dnsService],
     clusterDomain: 'cluster.local',
-    resolvConf: etc(instance, 'resolv.conf'),
+    resolvConf: etc(node, 'resolv.conf'),
     cgroupDriver: 'cgroupfs',
-    cgroupRoot: `/${instance.cgroup}`,
+    cgroupRoot: `/${node.cgroup}`,
     failCgroupV1: false,
     failSwapOn: false,
     enforceNodeAllocatable: [],
@@ -143,7 +153,7 @@ function writeKubelet(instance: Instance): void {
     imageGCLowThresholdPercent: 99,
     serializeImagePulls: false,
   };
-  writeFileSync(etc(instance, 'kubelet.json'), JSON.stringify(configuration, undefined, 2));
+  writeFileSync(etc(node, 'kubelet.json'), JSON.stringify(configuration, undefined, 2));
 }
 
 function writeCoredns(instance: Instance): void {
@@ -164,14 +174,46 @@ function writeCoredns(instance: Instance): void {
   );
 }
 
-function programs(instance: Instance): Program[] {
+type Started = Omit<Program, 'log'>;
+
+function nodePrograms(instance: Instance, node: ClusterNode): Started[] {
+  const after = `${instance.nodeAddress}:6443`;
+  return [
+    { name: 'containerd', command: ['/usr/bin/containerd', '--config', etc(node, 'containerd.toml')] },
+    {
+      name: 'kubelet',
+      after,
+      command: [
+        join(instance.bin, 'kubelet'),
+        `--config=${etc(node, 'kubelet.json')}`,
+        `--kubeconfig=${kubeletKubeconfig(instance, node)}`,
+        `--hostname-override=${node.nodeName}`,
+        `--root-dir=${node.folder}/kubelet`,
+        `--node-ip=${node.nodeAddress}`,
+      ],
+    },
+    {
+      name: 'kube-proxy',
+      after,
+      command: [
+        join(instance.bin, 'kube-proxy'),
+        `--kubeconfig=${instance.kubeconfig}`,
+        '--proxy-mode=iptables',
+        `--cluster-cidr=${instance.pods}`,
+        `--hostname-override=${node.nodeName}`,
+        '--conntrack-max-per-core=0', // may not be set from a network namespace
+      ],
+    },
+  ];
+}
+
+function controlPlane(instance: Instance): Started[] {
   const bin = (name: string): string => join(instance.bin, name);
   const pki = (file: string): string => join(instance.pki, file);
   const etcd = '127.0.0.1:2379';
   const api = '127.0.0.1:6443';
   const kubeconfig = `--kubeconfig=${instance.kubeconfig}`;
-  const table: Array<Omit<Program, 'log'>> = [
-    { name: 'containerd', command: ['/usr/bin/containerd', '--config', etc(instance, 'containerd.toml')] },
+  return [
     {
       name: 'etcd',
       command: [
@@ -223,31 +265,6 @@ function programs(instance: Instance): Program[] {
       ],
     },
     { name: 'kube-scheduler', after: api, command: [bin('kube-scheduler'), kubeconfig, '--leader-elect=false'] },
-    {
-      name: 'kubelet',
-      after: api,
-      command: [
-        bin('kubelet'),
-        `--config=${etc(instance, 'kubelet.json')}`,
-        `--kubeconfig=${etc(instance, 'kubelet.kubeconfig')}`,
-        `--hostname-override=${nodeName}`,
-        `--root-dir=${instance.folder}/kubelet`,
-        `--node-ip=${instance.nodeAddress}`,
-      ],
-    },
-    {
-      name: 'kube-proxy',
-      after: api,
-      command: [
-        bin('kube-proxy'),
-        kubeconfig,
-        '--proxy-mode=iptables',
-        `--cluster-cidr=${instance.pods}`,
-        `--hostname-override=${nodeName}`,
-        '--conntrack-max-per-core=0', // may not be set from a network namespace
-      ],
-    },
     { name: 'coredns', after: api, command: [bin('coredns'), '-conf', etc(instance, 'Corefile')] },
   ];
-  return table.map((program) => ({ ...program, log: join(instance.logs, `${program.name}.log`) }));
 }

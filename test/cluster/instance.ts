@@ -12,31 +12,45 @@ const slotsFolder = join(root, 'slots');
 export const locksFolder = '/run/lock';
 const slots = 16;
 
-export interface Instance {
+/** One node of a cluster: where its state lies, and its addresses. */
+export interface ClusterNode {
+  /** Its name in Kubernetes, and its host name. */
+  readonly nodeName: string;
+  readonly folder: string;
+  readonly logs: string;
+  readonly containerdSocket: string;
+  /** Process id of the node's first process, as this machine counts. */
+  readonly pidFile: string;
+  readonly nodeAddress: string;
+  /** Its share of the cluster's range of pods. */
+  readonly nodePods: string;
+  /** Name of the cgroup below which the node's containers run. */
+  readonly cgroup: string;
+}
+
+/** The cluster, and its first node, which has the control plane. */
+export interface Instance extends ClusterNode {
   readonly name: string;
   /** The state of the cluster; removed by `down`. */
   readonly folder: string;
   readonly bin: string;
-  readonly logs: string;
   readonly pki: string;
   readonly machines: string;
-  readonly containerdSocket: string;
   /** The administrator's kubeconfig. */
   readonly kubeconfig: string;
-  /** Process id of the node's first process, as this machine counts. */
-  readonly pidFile: string;
   readonly slot: number;
-  /** The cable between this machine and the node. */
+  /** The cable between this machine and the first node. */
   readonly hostDevice: string;
   readonly hostAddress: string;
-  readonly nodeAddress: string;
   readonly pods: string;
   readonly services: string;
   /** First address of the Service range: the Service `kubernetes`. */
   readonly apiService: string;
   readonly dnsService: string;
-  /** Name of the cgroup below which the node's containers run. */
-  readonly cgroup: string;
+  /** The second node, which is there only while a test asks for it (worker.ts). */
+  readonly worker: ClusterNode;
+  /** The first node's address on the switch between the two. */
+  readonly switchAddress: string;
 }
 
 /** BOWLINE_CLUSTER, or `bowline`. */
@@ -102,24 +116,43 @@ function removeIfEmpty(folder: string): void {
 function describe(name: string, slot: number): Instance {
   const folder = join(root, name);
   const services = `10.${96 + slot}`;
+  const pods = `10.${244 - slot}`;
   return {
+    ...describeNode('node1', folder),
     name,
-    folder,
     bin: join(folder, 'bin'),
-    logs: join(folder, 'logs'),
     pki: join(folder, 'pki'),
     machines: join(folder, 'machines'),
-    containerdSocket: join(folder, 'containerd.sock'),
     kubeconfig: join(folder, 'kubeconfig'),
-    pidFile: join(folder, 'node.pid'),
     slot,
     hostDevice: `bowline${slot}`,
     hostAddress: `10.200.${slot}.1`,
     nodeAddress: `10.200.${slot}.2`,
-    pods: `10.${244 - slot}.0.0/16`,
+    pods: `${pods}.0.0/16`,
+    nodePods: `${pods}.0.0/17`,
     services: `${services}.0.0/16`,
     apiService: `${services}.0.1`,
     dnsService: `${services}.0.10`,
     cgroup: `bowline-${name}`,
+    worker: {
+      ...describeNode('worker', join(folder, 'worker')),
+      nodeAddress: `10.202.${slot}.2`,
+      nodePods: `${pods}.128.0/17`,
+      cgroup: `bowline-${name}-worker`,
+    },
+    switchAddress: `10.202.${slot}.1`,
+  };
+}
+
+function describeNode(
+  nodeName: string,
+  folder: string,
+): Pick<ClusterNode, 'nodeName' | 'folder' | 'logs' | 'containerdSocket' | 'pidFile'> {
+  return {
+    nodeName,
+    folder,
+    logs: join(folder, 'logs'),
+    containerdSocket: join(folder, 'containerd.sock'),
+    pidFile: join(folder, 'node.pid'),
   };
 }

@@ -17,6 +17,8 @@ export interface LoadRecord {
   /** Who answered: the field `by` or `servedBy` of the JSON. */
   by?: string;
   error?: string;
+  /** Of one that had no answer in time: the port that it was sent from. */
+  port?: number;
 }
 
 export interface LoadSummary {

@@ -1,6 +1,7 @@
 /** `npm run cluster -- COMMAND`: the real Kubernetes for tests, demo and benchmark. See --help. */
 import { buildBinaries } from './binary.ts';
-import { down, load, status, up } from './cluster.ts';
+import { down, status, up } from './cluster.ts';
+import { load } from './image-import.ts';
 import { findInstance, instanceName } from './instance.ts';
 import { ensurePackages } from '../../setup/packages.ts';
 import type { Instance } from './instance.ts';

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { bundleAgent } from '../../agent-image/bundle.ts';
 import { buildImage } from '../cluster/builder.ts';
-import { load } from '../cluster/cluster.ts';
+import { load } from '../cluster/image-import.ts';
 import { makeArchive } from '../cluster/images.ts';
 import { deployEcho } from '../cluster/load.ts';
 import { createNamespace } from '../cluster/namespace.ts';

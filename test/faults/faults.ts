@@ -5,9 +5,11 @@
 import { once } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Connection } from '../../api/schema.ts';
+import { cordon } from '../cluster/cordon.ts';
 import { killProgram } from '../cluster/program.ts';
 import { createNamespace } from '../cluster/namespace.ts';
 import { waitUntil } from '../cluster/wait.ts';
+import { startWorker, type Worker } from '../cluster/worker.ts';
 import { container, podSpec, programMap, service, workload } from '../e2e/redirect-testbed.ts';
 import { storeName, webWorkload, workloadName, type Stage } from './stage.ts';
 
@@ -22,6 +24,13 @@ export interface Injected {
   noticed?: number;
   /** Where nobody can answer, so that lost requests say nothing: why. */
   unanswerable?: string;
+  /**
+   * Where something dies without a word: when the first request was sent that an original answered, in milliseconds since
+   * 1970. Those sent before went to a dead endpoint that nobody could know of; how many were lost is told, and how long it was.
+   */
+  knownAt?: number;
+  /** Something else that was measured, in words. */
+  remark?: string;
 }
 
 export interface Fault {
@@ -103,7 +112,21 @@ export const longFaults: Fault[] = [
 export const targetFaults: Fault[] = [
   {
     name: 'agent pod deleted',
-    inject: (stage, { id }) => replaceAgent(stage, id, []),
+    async inject(stage, connection) {
+      const began = await deleteAgent(stage, connection);
+      await tiedElsewhere(stage, connection, 60_000);
+      return { began };
+    },
+  },
+  {
+    name: 'agent killed by force',
+    cuts: true,
+    async inject(stage, connection) {
+      const began = await deleteAgent(stage, connection, '--grace-period=0', '--force');
+      const { at: knownAt } = await stage.answeredThere();
+      await tiedElsewhere(stage, connection, 60_000);
+      return { began, knownAt };
+    },
   },
   {
     name: 'target rolled out',
@@ -358,23 +381,55 @@ export const clusterFaults: Fault[] = [
       return { began, over };
     },
   },
-  {
+  onWorker({
     name: 'node of the agent drained',
-    async inject(stage, { id }) {
-      const { cluster } = stage.dev;
-      const node = (await cluster.kubectl(['get', 'nodes', '-o', 'name'])).trim();
-      await cluster.kubectl(['cordon', node]);
-      try {
-        return await replaceAgent(stage, id, ['--grace-period=30'], async () => {
-          await delay(3000);
-          await cluster.kubectl(['uncordon', node]);
-        });
-      } finally {
-        await cluster.kubectl(['uncordon', node]);
-      }
+    async inject(stage, connection, worker) {
+      const began = Date.now();
+      const drain = ['drain', worker.name, '--ignore-daemonsets', '--delete-emptydir-data', '--force', '--timeout=60s'];
+      await stage.dev.cluster.kubectl(drain, { timeout: 65_000 });
+      await tiedElsewhere(stage, connection, 60_000);
+      return { began };
     },
-  },
+  }),
+  onWorker({
+    name: 'node of the agent lost',
+    cuts: true,
+    async inject(stage, connection, worker) {
+      const began = Date.now();
+      await worker.stop();
+      const { at: knownAt } = await stage.answeredThere();
+      await stage.hears(/^reconnecting: .+ on node worker .+ The originals answer meanwhile/, began);
+      // Kubernetes calls the node lost after 50 s; until then nothing can be done about its pods.
+      await tiedElsewhere(stage, connection, 180_000);
+      const seconds = Math.round((Date.now() - began) / 1000);
+      return { began, knownAt, remark: `tied to another agent after ${seconds} s` };
+    },
+  }),
 ];
+
+interface NodeFault extends Omit<Fault, 'inject' | 'prepare' | 'cleanUp'> {
+  inject: (stage: Stage, connection: Connection, worker: Worker) => Promise<Injected>;
+}
+
+/** On a second node, which takes the agent and nothing else of the workload. */
+function onWorker({ inject, ...fault }: NodeFault): Fault {
+  let worker: Worker;
+  let closed: AsyncDisposable;
+  return {
+    ...fault,
+    async prepare(stage) {
+      const { cluster } = stage.dev;
+      worker = stage.use(await startWorker(cluster));
+      closed = stage.use(await cordon(cluster, 'node1'));
+    },
+    async inject(stage, connection) {
+      await closed[Symbol.asyncDispose]();
+      if (connection.agent?.node !== worker.name) throw new Error(`the agent is on node ${connection.agent?.node}`);
+      return inject(stage, connection, worker);
+    },
+    cleanUp: async () => worker[Symbol.asyncDispose](),
+  };
+}
 
 async function cutLink(stage: Stage, seconds: number): Promise<{ began: number; over: number }> {
   const { machine } = stage.dev;
@@ -404,25 +459,21 @@ async function restoredAfter({ dev: { namespace } }: Stage, lapsed: number): Pro
   return Math.max(0, Math.round((Date.now() - lapsed) / 100) / 10);
 }
 
-/** Deletes the agent's pod; a new one comes by itself, and the tie with it. */
-async function replaceAgent(
-  stage: Stage,
-  session: string,
-  args: string[],
-  meanwhile?: () => Promise<void>,
-): Promise<Injected> {
-  const { namespace } = stage.dev;
-  const old = (await stage.dev.connection(`${namespace.name}/${workloadName}`)).agent?.pod ?? '';
+/** A new one comes by itself. Answers when it was told to go, in milliseconds since 1970. */
+async function deleteAgent({ dev: { namespace } }: Stage, { id }: Connection, ...args: string[]): Promise<number> {
   const began = Date.now();
-  await namespace.kubectl(['delete', 'pod', '-l', `bowline.dev/session=${session}`, '--wait=false', ...args]);
-  await meanwhile?.();
+  await namespace.kubectl(['delete', 'pod', '-l', `bowline.dev/session=${id}`, '--wait=false', ...args]);
+  return began;
+}
+
+/** Until the connection has another agent than before, and the machine answers through that one. */
+async function tiedElsewhere(stage: Stage, { name, agent: former }: Connection, timeout: number): Promise<void> {
   const another = async (): Promise<boolean> => {
-    const { state, agent } = await stage.dev.connection(`${namespace.name}/${workloadName}`);
-    return state === 'connected' && agent !== undefined && agent.pod !== old;
+    const { state, agent } = await stage.dev.connection(name);
+    return state === 'connected' && agent !== undefined && agent.pod !== former?.pod;
   };
-  await waitUntil(another, { what: 'the tie to another agent', timeout: 60_000, interval: 250 });
+  await waitUntil(another, { what: 'the tie to another agent', timeout, interval: 250 });
   await stage.answeredHere();
-  return { began };
 }
 
 async function scale({ dev: { namespace } }: Stage, replicas: number): Promise<Injected> {

@@ -28,6 +28,17 @@ export function impactOf(records: LoadRecord[], began: number, until: number): I
   };
 }
 
+/**
+ * The failed requests without those that nothing could have saved: sent before `knownAt`, when the dead endpoint was not yet
+ * known to be dead; or later from the same port as one of them, because the node's connection tracking leads such a
+ * connection where the former one went, for two minutes (nf_conntrack_tcp_timeout_syn_sent).
+ */
+export function lostOf(failed: LoadRecord[], knownAt: number): LoadRecord[] {
+  const early = failed.filter(({ at }) => at < knownAt);
+  const ports = new Set(early.flatMap(({ port }) => (port === undefined ? [] : [port])));
+  return failed.filter(({ at, port }) => at >= knownAt && (port === undefined || !ports.has(port)));
+}
+
 /** Seconds from `since` until the first good answer by such a one to a request that was sent later. */
 export function answeredAfter(
   records: LoadRecord[],

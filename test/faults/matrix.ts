@@ -1,6 +1,6 @@
 /** Runs one fault on a stage, measures it, and judges it by the goals. */
 import type { LoadRecord } from '../cluster/load.ts';
-import { answeredAfter, impactOf } from './impact.ts';
+import { answeredAfter, impactOf, lostOf } from './impact.ts';
 import type { Fault, Injected } from './faults.ts';
 import type { Impact } from './impact.ts';
 import type { Stage } from './stage.ts';
@@ -25,8 +25,8 @@ export interface Row {
   remark: string | undefined;
 }
 
-/** Seconds. */
-const goals = { silence: 6, back: 3, noticed: 5, restored: 10 };
+/** Seconds. `unknown`: until callers are led away from what has died without a word. */
+const goals = { silence: 6, unknown: 8, back: 3, noticed: 5, restored: 10 };
 
 export async function runFault(stage: Stage, fault: Fault): Promise<Row> {
   const { dev, load } = stage;
@@ -56,19 +56,28 @@ export interface Measured {
 export function judge(fault: Pick<Fault, 'name' | 'cuts'>, injected: Injected, measured: Measured): Row {
   const { back, leftovers } = measured;
   const { requests, failed, cut, silence, silenceBeside } = measured.impact;
-  const { began, restored, noticed, unanswerable } = injected;
+  const { began, restored, noticed, unanswerable, knownAt = began } = injected;
+  const lost = unanswerable === undefined ? lostOf(failed, knownAt) : [];
+  const unknown = (knownAt - began) / 1000;
   const missed = [
-    ...(unanswerable === undefined && failed.length > 0 ? [lostInWords(failed, began)] : []),
+    ...(lost.length > 0 ? [lostInWords(lost, began)] : []),
     ...(cut.length > 0 && fault.cuts !== true ? [lostInWords(cut, began)] : []),
     ...leftovers.map((each) => `left: ${each}`),
   ];
   const late = [
     // What the untouched Service beside it waited for too is the machine's own slowness.
-    ...tooLong('an answer came', unanswerable === undefined ? silence : undefined, goals.silence + silenceBeside),
+    ...(unknown === 0
+      ? tooLong('an answer came', unanswerable === undefined ? silence : undefined, goals.silence + silenceBeside)
+      : tooLong('an original answered', unknown, goals.unknown + silenceBeside)),
     ...tooLong('the machine answered again', back, goals.back + silenceBeside),
     ...tooLong('it was noticed', noticed, goals.noticed),
     ...tooLong('it was restored', restored, goals.restored),
   ];
+  const dead =
+    unknown === 0
+      ? undefined
+      : `sent in the first ${unknown.toFixed(1)} s, before it could be known, or from the ports of such`;
+  const remark = [unanswerable, dead, injected.remark].filter((each) => each !== undefined).join('; ') || undefined;
   return {
     fault: fault.name,
     requests,
@@ -81,7 +90,7 @@ export function judge(fault: Pick<Fault, 'name' | 'cuts'>, injected: Injected, m
     leftovers,
     missed,
     late,
-    remark: unanswerable,
+    remark,
   };
 }
 

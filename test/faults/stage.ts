@@ -4,7 +4,7 @@
  */
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
-import { startLoad, type Load } from '../cluster/load.ts';
+import { startLoad, type Load, type LoadRecord } from '../cluster/load.ts';
 import { snapshot, type Snapshot } from '../cluster/snapshot.ts';
 import { waitUntil } from '../cluster/wait.ts';
 import { speaks, startDeveloper, type Developer } from '../e2e/developer.ts';
@@ -33,8 +33,8 @@ export interface Stage extends AsyncDisposable {
   /** `bowline connect` to the workload under load, until a request was answered here. */
   connect(...more: string[]): Promise<Connection>;
   /** Until a request that is sent from now on is answered by the machine, or by an original. */
-  answeredHere(): Promise<unknown>;
-  answeredThere(): Promise<unknown>;
+  answeredHere(): Promise<LoadRecord>;
+  answeredThere(): Promise<LoadRecord>;
   /** Whether that is who answered. */
   isHere: (by: string) => boolean;
   /** What the daemon has said of its connections since then. */
@@ -44,6 +44,8 @@ export interface Stage extends AsyncDisposable {
   before(): Promise<Before>;
   /** What is otherwise than before, one thing a line; the cluster's controllers get time for their work. */
   leftovers(before: Before, except?: RegExp): Promise<string[]>;
+  /** Goes with the stage, where the fault itself has not taken it away. */
+  use<T extends AsyncDisposable>(resource: T): T;
 }
 
 export const workloadName = 'web';
@@ -122,6 +124,7 @@ export async function startStage(name: string, objects: object[] = []): Promise<
       ).catch(() => undefined);
       return left;
     },
+    use: (resource) => kept.use(resource),
     [Symbol.asyncDispose]: () => kept.disposeAsync(),
   };
 }

@@ -1,6 +1,6 @@
 // Sends requests to each of TARGETS (JSON: {name: {url, rate}}), `rate` a second, each on a connection of its own, and keeps what came
-// of every one. GET /records?since=N gives them as JSON: [{n, target, at, ms, by?, error?}], with how many are open and when the
-// oldest of those was sent. Time never waits for an answer.
+// of every one. GET /records?since=N gives them as JSON: [{n, target, at, ms, by?, error?, port?}], with how many are open and
+// when the oldest of those was sent. Time never waits for an answer.
 import { createServer, request as httpRequest } from 'node:http';
 
 const targets = Object.entries(JSON.parse(process.env.TARGETS));
@@ -38,7 +38,10 @@ function send(target, url) {
       }
     });
   });
-  request.on('timeout', () => request.destroy(new Error(`no answer in ${timeout} ms`)));
+  request.on('timeout', () => {
+    finish({ error: `no answer in ${timeout} ms`, port: request.socket?.localPort });
+    request.destroy();
+  });
   request.on('error', (error) => finish({ error: error.code ?? error.message }));
   request.end();
 }
