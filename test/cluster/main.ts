@@ -6,7 +6,7 @@ import { findInstance, instanceName } from './instance.ts';
 import { ensurePackages } from '../../setup/packages.ts';
 import type { Instance } from './instance.ts';
 
-const help = `A real one-node Kubernetes on this machine, for tests, demo and benchmark.
+const help = `A real Kubernetes on this machine, for tests, demo and benchmark: one node, and a second one while a test asks for it.
 
 Usage: npm run cluster -- COMMAND
 

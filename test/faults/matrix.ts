@@ -73,10 +73,10 @@ export function judge(fault: Pick<Fault, 'name' | 'cuts'>, injected: Injected, m
     ...tooLong('it was noticed', noticed, goals.noticed),
     ...tooLong('it was restored', restored, goals.restored),
   ];
-  const dead =
-    unknown === 0
-      ? undefined
-      : `sent in the first ${unknown.toFixed(1)} s, before it could be known, or from the ports of such`;
+  const early = unanswerable === undefined && lost.length < failed.length;
+  const dead = early
+    ? `sent in the first ${unknown.toFixed(1)} s, before it could be known, or from the ports of such`
+    : undefined;
   const remark = [unanswerable, dead, injected.remark].filter((each) => each !== undefined).join('; ') || undefined;
   return {
     fault: fault.name,
