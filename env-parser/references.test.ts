@@ -39,7 +39,7 @@ void test('what is there is fine, and what is optional may be missing', () => {
 void test('what is missing is named with what is near', () => {
   assert.deepEqual(check('A=${volumes.whitelst}\nB=${services.stats-apo}\nC=${services.billing.invoice}'), [
     ['The container has no volume whitelst', 'whitelist'],
-    ["There is no Service stats-apo in the workload's namespace", 'stats-api'],
+    ['There is no Service stats-apo in the namespace shop', 'stats-api'],
     ['There is no Service invoice in the namespace billing', 'billing.invoices'],
   ]);
   assert.deepEqual(check('A=${volumes.log-*}'), [['The container has no volume with a name like log-*']]);
@@ -54,7 +54,7 @@ void test('namespace and name in the order of the other dialect, or the namespac
     ['There is no Service billing in the namespace invoices', 'invoices.billing'],
   ]);
   assert.deepEqual(check('A=${services.invoices}'), [
-    ["There is no Service invoices in the workload's namespace", 'billing.invoices'],
+    ['There is no Service invoices in the namespace shop', 'billing.invoices'],
   ]);
 });
 
@@ -112,7 +112,7 @@ void test('a problem as people read it', () => {
   assert.equal(
     formatProblem(problem!),
     [
-      "a.env:2:14: There is no Service stats-apo in the workload's namespace",
+      'a.env:2:14: There is no Service stats-apo in the namespace shop',
       '  2 | STATS=http://${services.stats-apo}/',
       '    |              ^^^^^^^^^^^^^^^^^^^^^',
       '  expected: one of catalog, stats-api',

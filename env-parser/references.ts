@@ -41,15 +41,16 @@ export function perhapsNamespaces(file: EnvironmentFile, absent: readonly string
   return [...new Set(found)];
 }
 
-/** The message for a token that stands for nothing here; also for who finds out only later. */
-export function missingMessage(token: Token): string {
+/** The message for a token that stands for nothing here; also for who finds out only later. `namespace`: of the workload. */
+export function missingMessage(token: Token, namespace?: string): string {
   if (token.kind === 'volume') {
     const what = token.name.includes('*') ? 'no volume with a name like' : 'no volume';
     return `The container has ${what} ${token.name}`;
   }
   if (token.kind === 'external') return `The host ${token.host} cannot be reached through the cluster`;
-  const where = token.namespace === undefined ? "the workload's namespace" : `the namespace ${token.namespace}`;
-  return `There is no Service ${token.service} in ${where}`;
+  const where = token.namespace ?? namespace;
+  const place = where === undefined ? "the workload's namespace" : `the namespace ${where}`;
+  return `There is no Service ${token.service} in ${place}`;
 }
 
 type Missing = Pick<Problem, 'message' | 'expected' | 'nearest'> | undefined;
@@ -98,7 +99,7 @@ function missingService(token: ServiceToken, file: EnvironmentFile, known: Known
   const byName = new Map(there.map((service) => [service.name, write(service)]));
   const elsewhere = known.services.filter((service) => service.name === token.service).map(write);
   return {
-    message: missingMessage(token),
+    message: missingMessage(token, known.namespace),
     ...(there.length === 0 ? {} : { expected: `one of ${few([...byName.values()])}` }),
     nearest: [...elsewhere, ...nearest(token.service, byName.keys()).map((name) => byName.get(name)!)].slice(0, 3),
   };

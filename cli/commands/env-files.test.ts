@@ -105,7 +105,7 @@ void test('validate: what the connected workload does not have', async () => {
   assert.deepEqual(
     files[0]!.missing.map(({ line, column, message }) => [line, column, message]),
     [
-      [1, 3, "There is no Service catalog in the workload's namespace"],
+      [1, 3, 'There is no Service catalog in the namespace shop'],
       [3, 3, 'There is no Service x in the namespace billing'],
       [5, 3, 'There is no namespace absent'],
       [8, 6, 'There is no namespace absent'],

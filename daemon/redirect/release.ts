@@ -4,6 +4,7 @@
  * there is nothing left to do, so it may be run again after a kill at any instant.
  */
 import { setTimeout as delay } from 'node:timers/promises';
+import type { V1Pod } from '@kubernetes/client-node';
 import type { AgentStatus } from '../../agent-image/contract.ts';
 import type { CallOptions, Cluster } from '../cluster/cluster.ts';
 import { endpointSlices, leases, pods, replicaSets, secrets, services } from '../cluster/resources.ts';
@@ -37,11 +38,11 @@ export interface ReleaseOptions {
 const quietFor = 1000;
 const settleFor = 1200;
 /**
- * Seconds for the containers of the agent's pod, once the agent has said that nobody comes any more, and where it cannot be asked.
- * The lesser is what kubelet gives at least (kuberuntime, minimumGracePeriodInSeconds): clones of sidecars that drain
- * for long, or do not hear SIGTERM, have nothing left to serve.
+ * Until everything is gone, and where only containers beside the agent are left that take their time: clones of sidecars that
+ * drain for long, or do not hear SIGTERM. They have nobody left to serve, and kubelet ends them after the 12 s of the pod's
+ * spec, which the garbage collector asks for before we can ask for less.
  */
-const leave = { atRest: 2, unasked: 5 };
+const goneWithin = { all: 15_000, beside: 3_000 };
 
 /** Answers what was put back, in words. */
 export async function releaseSession(cluster: Cluster, options: ReleaseOptions): Promise<string[]> {
@@ -60,7 +61,6 @@ export async function releaseSession(cluster: Cluster, options: ReleaseOptions):
   }
   const allServices = await cluster.list(services, { ...call, namespace });
   const redirected = allServices.filter((service) => readOriginal(service)?.session === session);
-  let atRest = redirected.length === 0 && options.agent !== undefined;
   if (redirected.length > 0) {
     await options.agent?.drain().catch(() => undefined); // without the agent the machine still answers until the tunnel closes
     onStep('services', `putting back ${redirected.map((service) => service.metadata?.name).join(', ')}`);
@@ -70,14 +70,14 @@ export async function releaseSession(cluster: Cluster, options: ReleaseOptions):
         done.push(`Service ${name} selects its own pods again`);
     }
     onStep('drain', 'waiting for open connections');
-    atRest = await drained(options);
+    await drained(options);
   }
   onStep('remove', 'removing the agent');
   const ownServices = allServices.flatMap(({ metadata }) =>
     metadata?.name === originalsServiceName(session) ? [metadata.name] : [],
   );
   const leaseUid = lease?.metadata?.uid;
-  if (options.collect !== true) await removeObjects(cluster, options, { leaseUid, ownServices, atRest, done });
+  if (options.collect !== true) await removeObjects(cluster, options, { leaseUid, ownServices, done });
   if (leaseUid === undefined) return done;
   const keeper = options.collect === true ? undefined : await accountOfKeeper(cluster, namespace, leaseUid, call);
   // Last, so that whoever finds a Lease finds a session that is not yet wholly released.
@@ -87,36 +87,27 @@ export async function releaseSession(cluster: Cluster, options: ReleaseOptions):
   return done;
 }
 
-/** False where it is not known that nobody comes any more, or the time for it was over. */
-async function drained(options: ReleaseOptions): Promise<boolean> {
+async function drained(options: ReleaseOptions): Promise<void> {
   const started = Date.now();
   const until = started + options.drain;
   for (;;) {
     await delay(100, undefined, { signal: options.signal });
     if (Date.now() - started < settleFor) continue;
-    if (options.agent === undefined) return false;
+    if (options.agent === undefined) return;
     const status = await options.agent.status().catch(() => undefined);
-    if (status === undefined) return false; // the agent is gone, and with it what was open
-    if (status.machine + status.originals === 0 && status.quiet >= quietFor) return true;
-    if (Date.now() > until) return false;
+    if (status === undefined) return; // the agent is gone, and with it what was open
+    if (status.machine + status.originals === 0 && status.quiet >= quietFor) return;
+    if (Date.now() > until) return;
   }
-}
-
-interface Removal {
-  leaseUid: string | undefined;
-  ownServices: string[];
-  atRest: boolean;
-  done: string[];
 }
 
 async function removeObjects(
   cluster: Cluster,
   options: ReleaseOptions,
-  { leaseUid, ownServices, atRest, done }: Removal,
+  { leaseUid, ownServices, done }: { leaseUid: string | undefined; ownServices: string[]; done: string[] },
 ): Promise<void> {
   const { session, namespace, signal } = options;
   const call: CallOptions = { signal };
-  const gracePeriodSeconds = atRest ? leave.atRest : leave.unasked;
   const labelSelector = `${sessionLabel}=${session}`;
   const removed = await cluster.delete(replicaSets, sessionObjectName(session), namespace, {
     ...call,
@@ -126,20 +117,22 @@ async function removeObjects(
   const agents = await cluster.list(pods, { ...call, namespace, labelSelector });
   await Promise.all([
     // Nobody is led there any more.
-    ...agents.map((pod) => cluster.delete(pods, pod.metadata?.name ?? '', namespace, { ...call, gracePeriodSeconds })),
+    ...agents.map((pod) =>
+      cluster.delete(pods, pod.metadata?.name ?? '', namespace, { ...call, gracePeriodSeconds: 5 }),
+    ),
     // Where there is none, the right to delete Services may lack too.
     ...ownServices.map((service) => cluster.delete(services, service, namespace, call)),
     cluster.delete(secrets, sessionObjectName(session), namespace, call),
     ...(leaseUid === undefined ? [] : [releaseCode(cluster, namespace, leaseUid, call)]),
   ]);
-  await gone(cluster, namespace, session, signal);
+  await gone(cluster, options);
 }
 
 /** Until the agent's pod and the endpoints of the originals' Service are gone too; bounded, the rest is the cluster's own work. */
-async function gone(cluster: Cluster, namespace: string, session: string, signal: AbortSignal): Promise<void> {
-  const until = Date.now() + 15_000;
+async function gone(cluster: Cluster, { namespace, session, signal, onStep }: ReleaseOptions): Promise<void> {
+  const started = Date.now();
   const call: CallOptions = { signal };
-  while (Date.now() < until) {
+  while (Date.now() - started < goneWithin.all) {
     const [left, slices] = await Promise.all([
       cluster.list(pods, { ...call, namespace, labelSelector: `${sessionLabel}=${session}` }),
       cluster
@@ -151,6 +144,15 @@ async function gone(cluster: Cluster, namespace: string, session: string, signal
         .catch(() => []),
     ]);
     if (left.length + slices.length === 0) return;
+    if (slices.length === 0 && left.every(endsBeside) && Date.now() - started > goneWithin.beside) {
+      onStep('ending', "leaving the clones of the pod's other containers to their end; nothing reaches them any more");
+      return;
+    }
     await delay(50, undefined, { signal });
   }
 }
+
+/** It is being deleted, and has others than the agent. */
+const endsBeside = ({ metadata, spec }: V1Pod): boolean =>
+  metadata?.deletionTimestamp !== undefined &&
+  [...(spec?.containers ?? []), ...(spec?.initContainers ?? [])].length > 1;

@@ -11,8 +11,10 @@ import { createNamespace, type TestNamespace } from '../cluster/namespace.ts';
 import { diffSnapshots, snapshot } from '../cluster/snapshot.ts';
 import { useCluster, type TestCluster } from '../cluster/test-cluster.ts';
 import type { ChildProcess } from 'node:child_process';
+import type { V1Pod } from '@kubernetes/client-node';
 import type { Connection, DaemonStatus } from '../../api/schema.ts';
 import type { RunResult } from '../cluster/run.ts';
+import { sessionLabel } from '../../daemon/redirect/objects.ts';
 
 export interface Developer extends AsyncDisposable {
   readonly cluster: TestCluster;
@@ -86,6 +88,7 @@ export async function startDeveloper({ name, helper }: DeveloperOptions): Promis
         Promise.all(namespaces.map((each) => snapshot(cluster, each.name)));
       const before = { cluster: await look(), hosts: machine.hosts() };
       return async () => {
+        await Promise.all(namespaces.map(sidecarsHaveEnded));
         const after = await look();
         const difference = before.cluster.map((each, index) => diffSnapshots(each, after[index]!)).join('');
         assert.equal(difference, '', 'the cluster is not as it was');
@@ -94,6 +97,17 @@ export async function startDeveloper({ name, helper }: DeveloperOptions): Promis
     },
     [Symbol.asyncDispose]: () => kept.disposeAsync(),
   };
+}
+
+/** A release leaves the clones of sidecars that take their time to kubelet. What stays all the same the comparison shows. */
+async function sidecarsHaveEnded(namespace: TestNamespace): Promise<void> {
+  const none = async (): Promise<boolean> => {
+    const { items } = await namespace.get<{ items: V1Pod[] }>('pods', '-l', sessionLabel);
+    return items.every(
+      ({ metadata, spec }) => metadata?.deletionTimestamp === undefined || spec?.containers.length === 1,
+    );
+  };
+  await namespace.waitFor('the end of such pods', none, { timeout: 20_000 }).catch(() => undefined);
 }
 
 /** Until a started program has said something; when it ends instead, with what it said of that. */

@@ -90,7 +90,11 @@ const shapes: Shape[] = [
     pod: {
       volumes: [{ name: 'settings', configMap: { name: 'settings' } }],
       containers: [
-        main({ env: [{ name: 'WHO', value: 'first' }] }),
+        // Its clone is waited for, so it ends when it is told to.
+        main({
+          command: ['sh', '-c', 'trap "exit 0" TERM; sleep 100000 & wait'],
+          env: [{ name: 'WHO', value: 'first' }],
+        }),
         main({
           name: 'second',
           env: [{ name: 'WHO', value: 'second' }],

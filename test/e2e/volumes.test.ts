@@ -174,7 +174,7 @@ function withoutTar(test: TestCluster): object[] {
   const beside = {
     name: 'beside',
     ...image,
-    command: ['sleep', '100000'],
+    command: ['sh', '-c', 'trap "exit 0" TERM; sleep 100000 & wait'], // its clone is waited for
     volumeMounts: [{ name: 'data', mountPath: '/elsewhere' }],
   };
   const more = {
