@@ -37,12 +37,19 @@ export interface ReleaseOptions {
 /** No new connection for this long means that kube-proxy (minSyncPeriod 1 s) leads nobody to the agent any more. */
 const quietFor = 1000;
 const settleFor = 1200;
+/** On a busy node that takes longer; beyond this the agent has to serve them to their end by itself. */
+const settleAtMost = 4000;
 /**
  * Until everything is gone, and where only containers beside the agent are left that take their time: clones of sidecars that
  * drain for long, or do not hear SIGTERM. They have nobody left to serve, and kubelet ends them after the 12 s of the pod's
  * spec, which the garbage collector asks for before we can ask for less.
  */
 const goneWithin = { all: 15_000, beside: 3_000 };
+/**
+ * Seconds for the agent to end. One that is not known to be quiet may hold requests for a machine of which it does not know yet that
+ * it is gone: when its tunnel has been silent for 5 s it says them to the originals, whose Service must be there until then.
+ */
+const leave = { quiet: 5, busy: 12 };
 
 /** Answers what was put back, in words. */
 export async function releaseSession(cluster: Cluster, options: ReleaseOptions): Promise<string[]> {
@@ -61,6 +68,7 @@ export async function releaseSession(cluster: Cluster, options: ReleaseOptions):
   }
   const allServices = await cluster.list(services, { ...call, namespace });
   const redirected = allServices.filter((service) => readOriginal(service)?.session === session);
+  let quiet = true;
   if (redirected.length > 0) {
     await options.agent?.drain().catch(() => undefined); // without the agent the machine still answers until the tunnel closes
     onStep('services', `putting back ${redirected.map((service) => service.metadata?.name).join(', ')}`);
@@ -70,14 +78,14 @@ export async function releaseSession(cluster: Cluster, options: ReleaseOptions):
         done.push(`Service ${name} selects its own pods again`);
     }
     onStep('drain', 'waiting for open connections');
-    await drained(options);
+    quiet = await drained(options);
   }
   onStep('remove', 'removing the agent');
   const ownServices = allServices.flatMap(({ metadata }) =>
     metadata?.name === originalsServiceName(session) ? [metadata.name] : [],
   );
   const leaseUid = lease?.metadata?.uid;
-  if (options.collect !== true) await removeObjects(cluster, options, { leaseUid, ownServices, done });
+  if (options.collect !== true) await removeObjects(cluster, options, { leaseUid, ownServices, quiet, done });
   if (leaseUid === undefined) return done;
   const keeper = options.collect === true ? undefined : await accountOfKeeper(cluster, namespace, leaseUid, call);
   // Last, so that whoever finds a Lease finds a session that is not yet wholly released.
@@ -87,26 +95,34 @@ export async function releaseSession(cluster: Cluster, options: ReleaseOptions):
   return done;
 }
 
-async function drained(options: ReleaseOptions): Promise<void> {
+/**
+ * Until nobody comes any more, and nothing is open or the time for it is over. False where the agent cannot say that nobody
+ * comes, or somebody still does: kube-proxy may be late.
+ */
+async function drained({ agent, drain, signal }: ReleaseOptions): Promise<boolean> {
   const started = Date.now();
-  const until = started + options.drain;
   for (;;) {
-    await delay(100, undefined, { signal: options.signal });
-    if (Date.now() - started < settleFor) continue;
-    if (options.agent === undefined) return;
-    const status = await options.agent.status().catch(() => undefined);
-    if (status === undefined) return; // the agent is gone, and with it what was open
-    if (status.machine + status.originals === 0 && status.quiet >= quietFor) return;
-    if (Date.now() > until) return;
+    await delay(100, undefined, { signal });
+    const waited = Date.now() - started;
+    if (waited < settleFor) continue;
+    const status = await agent?.status().catch(() => undefined);
+    if (status === undefined) return false;
+    const idle = status.machine + status.originals === 0;
+    if (status.quiet >= quietFor && (idle || waited > drain)) return true;
+    if (waited > drain + settleAtMost) return false;
   }
 }
 
-async function removeObjects(
-  cluster: Cluster,
-  options: ReleaseOptions,
-  { leaseUid, ownServices, done }: { leaseUid: string | undefined; ownServices: string[]; done: string[] },
-): Promise<void> {
+interface Removal {
+  leaseUid: string | undefined;
+  ownServices: string[];
+  quiet: boolean;
+  done: string[];
+}
+
+async function removeObjects(cluster: Cluster, options: ReleaseOptions, removal: Removal): Promise<void> {
   const { session, namespace, signal } = options;
+  const { leaseUid, ownServices, quiet, done } = removal;
   const call: CallOptions = { signal };
   const labelSelector = `${sessionLabel}=${session}`;
   const removed = await cluster.delete(replicaSets, sessionObjectName(session), namespace, {
@@ -115,39 +131,43 @@ async function removeObjects(
   });
   if (removed) done.push('the agent is removed');
   const agents = await cluster.list(pods, { ...call, namespace, labelSelector });
+  const gracePeriodSeconds = quiet ? leave.quiet : leave.busy;
+  // Where there is none, the right to delete Services may lack too.
+  const removeServices = (): Promise<unknown> =>
+    Promise.all(ownServices.map((service) => cluster.delete(services, service, namespace, call)));
   await Promise.all([
-    // Nobody is led there any more.
-    ...agents.map((pod) =>
-      cluster.delete(pods, pod.metadata?.name ?? '', namespace, { ...call, gracePeriodSeconds: 5 }),
-    ),
-    // Where there is none, the right to delete Services may lack too.
-    ...ownServices.map((service) => cluster.delete(services, service, namespace, call)),
+    ...agents.map((pod) => cluster.delete(pods, pod.metadata?.name ?? '', namespace, { ...call, gracePeriodSeconds })),
     cluster.delete(secrets, sessionObjectName(session), namespace, call),
     ...(leaseUid === undefined ? [] : [releaseCode(cluster, namespace, leaseUid, call)]),
+    ...(quiet ? [removeServices()] : []),
   ]);
-  await gone(cluster, options);
+  await podGone(cluster, options, quiet);
+  if (!quiet) await removeServices();
+  await endpointsGone(cluster, options);
 }
 
-/** Until the agent's pod and the endpoints of the originals' Service are gone too; bounded, the rest is the cluster's own work. */
-async function gone(cluster: Cluster, { namespace, session, signal, onStep }: ReleaseOptions): Promise<void> {
+/** Bounded: the rest is the cluster's own work. */
+async function podGone(cluster: Cluster, options: ReleaseOptions, quiet: boolean): Promise<void> {
+  const { namespace, session, signal, onStep } = options;
   const started = Date.now();
-  const call: CallOptions = { signal };
   while (Date.now() - started < goneWithin.all) {
-    const [left, slices] = await Promise.all([
-      cluster.list(pods, { ...call, namespace, labelSelector: `${sessionLabel}=${session}` }),
-      cluster
-        .list(endpointSlices, {
-          ...call,
-          namespace,
-          labelSelector: `kubernetes.io/service-name=${originalsServiceName(session)}`,
-        })
-        .catch(() => []),
-    ]);
-    if (left.length + slices.length === 0) return;
-    if (slices.length === 0 && left.every(endsBeside) && Date.now() - started > goneWithin.beside) {
+    const left = await cluster.list(pods, { signal, namespace, labelSelector: `${sessionLabel}=${session}` });
+    if (left.length === 0) return;
+    if (quiet && left.every(endsBeside) && Date.now() - started > goneWithin.beside) {
       onStep('ending', "leaving the clones of the pod's other containers to their end; nothing reaches them any more");
       return;
     }
+    await delay(50, undefined, { signal });
+  }
+}
+
+/** Of the Service by which the agent reaches the originals; bounded too. */
+async function endpointsGone(cluster: Cluster, { namespace, session, signal }: ReleaseOptions): Promise<void> {
+  const started = Date.now();
+  const labelSelector = `kubernetes.io/service-name=${originalsServiceName(session)}`;
+  while (Date.now() - started < goneWithin.all) {
+    const left = await cluster.list(endpointSlices, { signal, namespace, labelSelector }).catch(() => []);
+    if (left.length === 0) return;
     await delay(50, undefined, { signal });
   }
 }
