@@ -36,5 +36,6 @@ export function listCommand(io: Io): Command {
       if (connections.length > 0) io.out(describeList(connections));
       if (others.length > 0) io.out(`${connections.length > 0 ? '\n' : ''}${describeRedirects(others)}`);
       if (connections.length + others.length === 0) io.err(`${noConnection}\n`);
+      if ('unknown' in answer) io.err(`note: who else redirects is not known. ${answer.unknown.message}\n`);
     });
 }

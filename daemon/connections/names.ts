@@ -97,7 +97,7 @@ export class ConnectionNames {
         {
           code: 'HELPER_MISSING',
           message:
-            'The helper is not installed, so the services do not answer by their names on this machine as a whole; they answer at the addresses of the *_SERVICE_HOST and *_SERVICE_PORT variables (`bowline env`), and by name in a command behind -- on Linux. Ports below 1024 answer at other numbers, which `bowline status` shows. `bowline helper install` makes names and ports work everywhere.',
+            'The helper is not installed, so the services do not answer by their names on this machine as a whole; they answer at the addresses of the *_SERVICE_HOST and *_SERVICE_PORT variables (`bowline env`), and by name in a command behind -- on Linux. Ports below 1024 answer at other numbers, which `bowline status` shows. `bowline helper install` makes names and ports work everywhere, from the next connection on.',
         },
         onProgress,
       );

@@ -200,8 +200,9 @@ export class Supervision {
       }
       if (!signal.aborted && tie.state !== 'connected') tie.setState('connected');
     } catch (error) {
-      const { message } = BowlineError.from(error);
-      if (!signal.aborted && tie.reason !== message) tie.setState('reconnecting', message);
+      const { message, hint } = BowlineError.from(error);
+      const reason = hint === undefined ? message : `${message} ${hint}`;
+      if (!signal.aborted && tie.reason !== reason) tie.setState('reconnecting', reason);
     }
   }
 

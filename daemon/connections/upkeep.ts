@@ -32,7 +32,7 @@ export function lossOf(session: Session, lease: V1Lease | undefined, silent: num
   if (lease === undefined || holder.endsWith('/restore')) {
     return new BowlineError(
       'CONNECTION_NOT_FOUND',
-      `The session of ${name} is no longer in the cluster: it was restored from elsewhere${owner === '' ? '' : ` by ${owner}`}.`,
+      `The session of ${name} is no longer in the cluster: ${lease === undefined ? 'its Lease was deleted, or it' : 'it'} was restored from elsewhere${owner === '' ? '' : ` by ${owner}`}.`,
       { hint: 'Connect again if you still need it.' },
     );
   }

@@ -50,7 +50,8 @@ export function clusterProbe({ openCluster, manager, env, home }: ClusterProbeOp
             check(checked).catch((error: unknown) => [failure(name, error)]),
           ),
         );
-        return [...access, answering, ...found.flat(), ...(await checkTarget(checked))];
+        const target = await checkTarget(checked).catch((error: unknown) => [failure('target', error)]);
+        return [...access, answering, ...found.flat(), ...target];
       } finally {
         await cluster.close();
       }
