@@ -177,6 +177,17 @@ export const Connection = z.object({
       services: z.array(text),
     }),
   ),
+  /** Local ports of `ports` that nobody listens on, and what a caller gets there; absent where there is none. */
+  down: optional(
+    z.array(
+      z.object({
+        local: port,
+        /** ISO 8601: when that was first noticed. */
+        since: text,
+        callers: z.enum(['reset', 'originals']),
+      }),
+    ),
+  ),
   /** Ports of the workload that go on to the originals. */
   passedOn: z.array(z.object({ remote: port, protocol: text })),
   /** Path of the environment file of the project; absent where it uses none. */
@@ -186,11 +197,13 @@ export const Connection = z.object({
   roundTripMs: optional(z.number()),
   /** Who puts everything back when this machine is gone: a keeper of the namespace or of the cluster that watches this session. */
   keeper: optional(z.enum(['namespace', 'cluster'])),
+  /** `replicas` as they were when it was connected: what is put back where they are `stopped`. */
   originals: optional(z.object({ replicas: z.number(), stopped: z.boolean() })),
   /** The last proof that a request through the Service arrives here. */
   proof: optional(z.object({ at: text, services: z.array(text) })),
   namesMode: optional(z.enum(['hosts', 'env'])),
   services: z.array(NamedService),
+  /** Connections; `toOriginals`: those that came here, and were left to the originals because nobody listened. */
   traffic: optional(z.object({ inbound: z.number(), outbound: z.number(), toOriginals: z.number() })),
   /** Absent without a target, with `volumes: false`, and until the agent runs. */
   files: optional(

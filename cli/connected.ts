@@ -7,7 +7,7 @@ import { withLines } from './environment/read-environment-file.ts';
 import { errorLine, type Io } from './io.ts';
 import { cancelOnInterrupt, follow, withoutResult } from './operation.ts';
 import { createProgressView } from './progress.ts';
-import { describeUntied } from './texts.ts';
+import { describeUntied, isOver } from './texts.ts';
 
 export interface Connected {
   connection: Connection;
@@ -47,6 +47,9 @@ export async function release(name: string, io: Io): Promise<number> {
     // The daemon may be another one than that of the connect.
     const client = await daemonIfAnything(io);
     if (!client) return 0;
+    // One that has failed stays listed, for whoever asks why.
+    const { connections } = await client.call('listConnections', {});
+    if (connections.some((each) => each.name === name && isOver(each))) return 0;
     await follow(client, 'disconnect', { params: { name } }, { io, cancellable: false, jsonTo: io.err });
     if (io.steps && !io.json) io.err(describeUntied(name));
     return 0;

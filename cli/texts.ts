@@ -58,12 +58,11 @@ function describeConnection(connection: Connection): string {
     ['context', `${connection.context} (${connection.server}), namespace ${connection.namespace}`],
   ];
   if (target) rows.push(['target', `${target.kind}/${target.name}, container ${target.container}`]);
-  for (const { local, remote, services } of connection.ports) {
-    rows.push([
-      'port',
-      `localhost:${local} answers port ${remote} of the pod${services.length > 0 ? ` (${services.join(', ')})` : ''}`,
-    ]);
-  }
+  // What follows is said of a connection that there is.
+  if (isOver(connection)) return section(connection.name, [...rows, ...errorRows(error)]);
+  /** Nothing comes through, in either direction. */
+  const cutOff = pipe === undefined && connection.state !== 'connected';
+  rows.push(...connection.ports.map((port) => portRow(port, connection.down, cutOff)));
   if (connection.passedOn.length > 0) {
     rows.push([
       'originals',
@@ -73,7 +72,9 @@ function describeConnection(connection: Connection): string {
   if (originals)
     rows.push([
       'workload',
-      originals.stopped ? `stopped (${originals.replicas} to put back)` : `${originals.replicas} running`,
+      originals.stopped
+        ? `stopped (${originals.replicas} to put back)`
+        : `${originals.replicas} replicas when it was connected`,
     ]);
   if (target) {
     const none = 'none seen: should this machine vanish, `bowline restore` has to put everything back';
@@ -86,26 +87,49 @@ function describeConnection(connection: Connection): string {
       `by ${pipe}${connection.roundTripMs === undefined ? '' : `, round trip ${connection.roundTripMs.toFixed(1)} ms`}`,
     ]);
   if (proof) rows.push(['proof', `${proof.services.join(', ')} reached this machine ${ago(proof.at)} ago`]);
-  if (traffic)
-    rows.push(['traffic', `${traffic.inbound} in, ${traffic.outbound} out, ${traffic.toOriginals} to the originals`]);
+  if (traffic) {
+    const left = `, ${traffic.toOriginals} left to the originals because nothing listened here`;
+    rows.push(['traffic', `${traffic.inbound} in, ${traffic.outbound} out${traffic.toOriginals > 0 ? left : ''}`]);
+  }
   if (connection.namesMode) {
-    rows.push([
-      'names',
-      connection.namesMode === 'hosts'
-        ? 'services answer by their names'
-        : 'services answer at their variables (`bowline env`)',
-    ]);
+    const how = connection.namesMode === 'hosts' ? 'by their names' : 'at their variables (`bowline env`)';
+    rows.push(['names', `services answer ${how}${cutOff ? ' when the tunnel is there again; now none does' : ''}`]);
   }
   if (connection.environmentFile !== undefined) rows.push(['env file', connection.environmentFile]);
   rows.push(...volumeRows(connection));
   for (const warning of connection.warnings) rows.push([onOut('yellow', 'warning'), warning.message]);
-  if (error) rows.push([onOut('red', 'error'), `${error.code}: ${error.message}${error.hint ? ` ${error.hint}` : ''}`]);
-  const sections = [onOut('bold', connection.name), indent(table(rows))];
+  rows.push(...errorRows(error));
+  const sections = [section(connection.name, rows)];
   const carried = connection.services.filter((service) => service.problem === undefined);
   if (carried.length > 0) sections.push(indent(table(carried.flatMap(serviceRows))));
   const problems = connection.services.flatMap(problemRows);
   if (problems.length > 0) sections.push(`  not carried\n${indent(indent(table(problems)))}`);
   return sections.join('\n').replaceAll(/\n{2,}/g, '\n');
+}
+
+function section(name: string, rows: string[][]): string {
+  return `${onOut('bold', name)}\n${indent(table(rows))}`;
+}
+
+function errorRows(error: Connection['error']): string[][] {
+  if (error === undefined) return [];
+  return [[onOut('red', 'error'), `${error.code}: ${error.message}${error.hint ? ` ${error.hint}` : ''}`]];
+}
+
+/** Where a caller of the pod's port gets to, or why he does not. */
+function portRow(
+  { local, remote, services }: Connection['ports'][number],
+  down: Connection['down'],
+  cutOff: boolean,
+): string[] {
+  const port = `port ${remote} of the pod${services.length > 0 ? ` (${services.join(', ')})` : ''}`;
+  const nobody = down?.find((each) => each.local === local);
+  if (nobody !== undefined) {
+    const since = new Date(nobody.since).toTimeString().slice(0, 8);
+    const instead = nobody.callers === 'reset' ? `callers of ${port} are reset` : `the originals answer ${port}`;
+    return [onOut('yellow', 'port'), `nothing listens on localhost:${local} since ${since}: ${instead}`];
+  }
+  return ['port', `localhost:${local} answers ${port}${cutOff ? ' when there is a tunnel; now nothing arrives' : ''}`];
 }
 
 /** Where the files are, and each mount that is not there or not whole. */
@@ -158,6 +182,17 @@ export function describeConnected({ name, namespace, ports, target, namesMode }:
   if (target && ports.length === 0) here.push('no port of it comes here');
   const answer = namesMode === 'hosts' ? 'by their names' : 'at the variables of `bowline env`';
   return `Connected ${name}: ${[...here, `the services of namespace ${namespace} answer ${answer}`].join('; ')}.\n`;
+}
+
+/** It has ended, and nothing of it is in use here. */
+export function isOver({ state }: Connection): boolean {
+  return state === 'failed' || state === 'disconnected';
+}
+
+export function describeForgotten({ name, reason, error }: Connection): string {
+  const why = error?.message ?? reason;
+  const hint = error?.hint === undefined ? '' : ` ${error.hint}`;
+  return `${name} had failed and is no longer listed${why === undefined ? '.' : `: ${why}${hint}`}\n`;
 }
 
 export function describeUntied(name: string): string {

@@ -9,6 +9,12 @@ import type { PortOwner } from './owner.ts';
 const listening = '0A';
 
 export function portOwner(address: string, port: number): PortOwner | undefined {
+  const found = listener(address, port);
+  return found && { address: found.address, uid: found.uid, ...processOf(found.inode) };
+}
+
+/** Cheap: it does not look whose socket that is. */
+export function listener(address: string, port: number): { address: string; uid: number; inode: string } | undefined {
   const own = address.split('.').map(Number).toReversed().map(hex).join('');
   const wanted = port.toString(16).toUpperCase().padStart(4, '0');
   const mapped = `0000000000000000FFFF0000${own}`;
@@ -24,7 +30,7 @@ export function portOwner(address: string, port: number): PortOwner | undefined 
       const [host = '', localPort] = local.split(':');
       const place = places[host];
       if (localPort !== wanted || state !== listening || place === undefined) continue;
-      return { address: place, uid: Number(uid), ...processOf(inode ?? '') };
+      return { address: place, uid: Number(uid), inode: inode ?? '' };
     }
   }
   return undefined;

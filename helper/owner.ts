@@ -1,5 +1,5 @@
 /** Who has a port, for messages. Each platform answers in a file of its own; where none does, nobody is named. */
-import { portOwner as linux } from './owner-linux.ts';
+import { listener, portOwner as linux } from './owner-linux.ts';
 
 export interface PortOwner {
   /** Absent when this process may not see it. */
@@ -16,6 +16,11 @@ const perPlatform: Partial<Record<NodeJS.Platform, FindOwner>> = { linux };
 
 export function portOwner(platform: NodeJS.Platform, address: string, port: number): PortOwner | undefined {
   return perPlatform[platform]?.(address, port);
+}
+
+/** Whether a socket of this system listens there; `undefined` where the platform does not say. No connection is made. */
+export function isListening(platform: NodeJS.Platform, address: string, port: number): boolean | undefined {
+  return platform === 'linux' ? listener(address, port) !== undefined : undefined;
 }
 
 /** `taken by postgres (pid 812), which listens on 0.0.0.0:5432` */

@@ -7,13 +7,14 @@ import { daemonIfAnything } from '../daemon-process.ts';
 import { errorLine, type Io } from '../io.ts';
 import { follow } from '../operation.ts';
 import { progressOption } from '../progress.ts';
-import { describeUntied, noConnection } from '../texts.ts';
+import { describeForgotten, describeUntied, noConnection } from '../texts.ts';
 
 export function disconnectCommand(io: Io): Command {
   return new Command('disconnect')
     .summary('untie, and put everything back')
     .description(
-      'Lets open requests finish, leads new ones to the originals, and removes what was made in the cluster and on this machine.',
+      'Lets open requests finish, leads new ones to the originals, and removes what was made in the cluster and on this machine.\n' +
+        'One that has failed is only listed no more.',
     )
     .argument('[NAME]', 'the connection, as `bowline list` shows it (default: the only one)')
     .option('-a, --all', 'all connections of this machine')
@@ -24,22 +25,22 @@ export function disconnectCommand(io: Io): Command {
       if (name !== undefined && options.all) throw new BowlineError('BAD_ARGUMENT', 'Either NAME or --all, not both.');
       const client = await daemonIfAnything(io);
       if (options.all) await disconnectAll(client, io);
-      else await disconnectOne(client, (await chooseConnection(client, name)).name, io);
+      else await disconnectOne(client, (await chooseConnection(client, name, { orOver: true })).name, io);
     });
 }
 
 async function disconnectOne(client: Client | undefined, name: string, io: Io): Promise<void> {
   if (!client) return;
-  await follow(client, 'disconnect', { params: { name } }, { io, cancellable: false });
-  if (!io.json) io.err(describeUntied(name));
+  const { connection } = await follow(client, 'disconnect', { params: { name } }, { io, cancellable: false });
+  if (io.json) return;
+  io.err(connection?.state === 'failed' ? describeForgotten(connection) : describeUntied(name));
 }
 
 /** One that cannot be released does not keep the others tied. */
 async function disconnectAll(client: Client | undefined, io: Io): Promise<void> {
   const all = client ? (await client.call('listConnections', {})).connections : [];
-  const live = all.filter(({ state }) => state !== 'failed' && state !== 'disconnected');
   const failures: BowlineError[] = [];
-  for (const { name } of live) {
+  for (const { name } of all) {
     try {
       await disconnectOne(client, name, io);
     } catch (thrown) {
@@ -52,5 +53,5 @@ async function disconnectAll(client: Client | undefined, io: Io): Promise<void> 
   }
   const [first] = failures;
   if (first) io.status = exitStatus[first.category];
-  if (live.length === 0 && !io.json) io.err(`${noConnection}\n`);
+  if (all.length === 0 && !io.json) io.err(`${noConnection}\n`);
 }

@@ -186,6 +186,11 @@ export class ConnectionController implements Supervised {
     return this.container.inspect(key, signal);
   }
 
+  /** Finds out what changes on the machine without a sign. */
+  async look(): Promise<void> {
+    await this.traffic.look();
+  }
+
   snapshot(): Connection {
     const { session, state, reason, since, agent, tunnels, keeper, proof, error } = this.current;
     const roundTrip = tunnels?.outbound.roundTrip;
@@ -200,6 +205,7 @@ export class ConnectionController implements Supervised {
       since,
       target: session.target,
       ports: session.ports,
+      down: state === 'failed' || state === 'disconnected' ? undefined : this.traffic.down,
       passedOn: session.passedOn,
       environmentFile: session.request.environmentFile?.path,
       agent: agent && { pod: agent.pod, node: agent.node, image: agent.image },

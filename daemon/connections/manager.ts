@@ -20,12 +20,17 @@ export type OnProgress = (progress: Extract<Progress, { type: 'step' | 'volume' 
 export interface ConnectionManager extends AsyncDisposable {
   /** All connections as they are now. */
   list(): Connection[];
+  /** Looks at what changes on the machine without a sign (whether a program listens on a local port); `list` then has it. */
+  look(): Promise<void>;
   /** Called with each change of a connection; `removed` when it is gone. Returns the unsubscribe. */
   onChange(listener: (change: { event: string; connection?: Connection; removed?: string }) => void): () => void;
   plan(request: ConnectRequest, signal: AbortSignal): Promise<Plan>;
   /** Resolves when connected and proved. On failure or abort everything is undone before it rejects. */
   connect(request: ConnectRequest, onProgress: OnProgress, signal: AbortSignal): Promise<Connection>;
-  /** Drains, releases, and resolves when cluster and machine are as before. */
+  /**
+   * Drains, releases, and resolves when cluster and machine are as before. One that has `failed` is only listed no more;
+   * the answer is what was listed.
+   */
   disconnect(name: string, onProgress: OnProgress, signal: AbortSignal): Promise<Connection>;
   environment(name: string, use: EnvironmentUse, signal: AbortSignal): Promise<Environment>;
   /** What an environment file may name, with the Services of these namespaces too. */

@@ -126,7 +126,9 @@ export async function startConnections(options: ConnectionsOptions, signal: Abor
         const last = controller.snapshot();
         if (last.state === 'failed') {
           ended.set(session.name, last);
-          setTimeout(() => ended.delete(session.name), failedVisible).unref();
+          setTimeout(() => {
+            if (ended.get(session.name) === last) ended.delete(session.name);
+          }, failedVisible).unref();
         }
         announce({ event: last.state, connection: last, removed: session.name });
         release();
@@ -156,15 +158,21 @@ export async function startConnections(options: ConnectionsOptions, signal: Abor
   }
 
   function find(name: string): ConnectionController {
-    const exact = controllers.get(name);
-    if (exact !== undefined) return exact;
-    // `stats-api` is enough where only one connection ends so.
-    const bySuffix = [...controllers.values()].filter((controller) => controller.name.endsWith(`/${name}`));
-    if (bySuffix.length === 1) return bySuffix[0]!;
+    const [found, ...others] = named(controllers, name);
+    if (found !== undefined && others.length === 0) return found;
     throw new BowlineError('CONNECTION_NOT_FOUND', `There is no connection "${name}".`, {
       hint: didYouMean(name, [...controllers.keys()], 'connections'),
       details: { alternatives: [...controllers.keys()] },
     });
+  }
+
+  /** One that has failed is not listed any more. `undefined` where no such is meant. */
+  function forget(name: string): Connection | undefined {
+    const [connection, ...others] = named(ended, name);
+    if (connection === undefined || others.length > 0 || named(controllers, name).length > 0) return undefined;
+    ended.delete(connection.name);
+    announce({ event: 'forgotten', removed: connection.name });
+    return connection;
   }
 
   /** Takes up or undoes a saved session; where that fails (no network yet, a login that is due) it is tried until it can. */
@@ -187,6 +195,9 @@ export async function startConnections(options: ConnectionsOptions, signal: Abor
 
   const manager: ConnectionManager = {
     list: () => [...[...controllers.values()].map((controller) => controller.snapshot()), ...ended.values()],
+    async look() {
+      await Promise.all([...controllers.values()].map((controller) => controller.look()));
+    },
     onChange(listener) {
       listeners.add(listener);
       return () => listeners.delete(listener);
@@ -230,7 +241,7 @@ export async function startConnections(options: ConnectionsOptions, signal: Abor
       }
     },
     // Not cancellable on purpose: a release half done helps nobody. The caller may go; it goes on.
-    disconnect: async (name, onProgress) => find(name).disconnect(onProgress),
+    disconnect: async (name, onProgress) => forget(name) ?? find(name).disconnect(onProgress),
     environment: async (name, use, abort) => find(name).environment(use, abort),
     known: async (name, spaces, abort) => find(name).known(spaces, abort),
     inspect: async (name, key, abort) => find(name).inspect(key, abort),
@@ -285,4 +296,11 @@ export async function startConnections(options: ConnectionsOptions, signal: Abor
   /** Sessions that this daemon holds: `restore` leaves them alone. */
   const held = (): Set<string> => new Set([...controllers.values()].map((controller) => controller.snapshot().id));
   return manager;
+}
+
+/** The one of that name, else all that end so: `stats-api` is enough where only one does. */
+function named<T>(all: ReadonlyMap<string, T>, name: string): T[] {
+  const exact = all.get(name);
+  if (exact !== undefined) return [exact];
+  return [...all].filter(([full]) => full.endsWith(`/${name}`)).map(([, each]) => each);
 }

@@ -45,6 +45,7 @@ export function createHandlers(parts: HandlerParts): Handlers {
     ping: async () => ({ version: productVersion, pid: process.pid }),
     async status() {
       await takenUp;
+      await manager.look();
       return parts.snapshot();
     },
     async listConnections() {

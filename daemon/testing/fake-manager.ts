@@ -35,6 +35,7 @@ export function startFakeManager(store: JsonFolder<FakeSession>, variables: Reco
 
   return {
     list: () => [...sessions.values()].map(({ connection }) => connection),
+    async look() {},
     onChange(listener) {
       listeners.add(listener);
       return () => listeners.delete(listener);

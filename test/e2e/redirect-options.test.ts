@@ -82,15 +82,26 @@ void suite('options of a redirect', { concurrency: 4, timeout: 170_000 }, () => 
       return (await daemon.connect({ namespace: namespace.name, target: `deploy/${name}`, ports, ifDown })).name;
     };
     const names = [await connect('refused', 'refuse'), await connect('passed', 'original')];
+    /** What callers are said to get at the port that nobody listens on, of each connection. */
+    const down = (): unknown[] =>
+      names.map((name) =>
+        daemon.manager
+          .list()
+          .find((each) => each.name === name)
+          ?.down?.map((each) => each.callers),
+      );
     assert.match((await ask(daemon, namespace, 'refused')).by, /^refused-/);
     assert.match((await ask(daemon, namespace, 'passed')).by, /^passed-/);
+    assert.deepEqual(down(), [['originals'], ['originals']]);
     {
       await using _program = await startProgram(port);
       assert.equal((await ask(daemon, namespace, 'refused')).by, 'machine');
       assert.equal((await ask(daemon, namespace, 'passed')).by, 'machine');
+      assert.deepEqual(down(), [undefined, undefined]);
     }
     await assert.rejects(ask(daemon, namespace, 'refused'), /wget/);
     assert.match((await ask(daemon, namespace, 'passed')).by, /^passed-/);
+    assert.deepEqual(down(), [['reset'], ['originals']]);
     for (const name of names) await daemon.disconnect(name);
     await assertNoSession(namespace);
   });
