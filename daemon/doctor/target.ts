@@ -19,10 +19,18 @@ export async function checkTarget(checked: ClusterChecked): Promise<DoctorCheck[
   const { cluster, namespace, request, manager, signal } = checked;
   const { target, agentImage } = request;
   if (target === undefined) return [];
+  await manager.look();
   const held = manager.list().find((each) => each.namespace === namespace && isSame(each.target, target));
   if (held !== undefined && held.state !== 'failed')
     return [
       ok('target', `${target} is connected as ${held.name} (${held.state}); \`bowline status\` has the rest.`),
+      ...(held.down ?? []).map(({ local, callers }) =>
+        warning(
+          'local-port',
+          `Nothing listens on localhost:${local}: ${callers === 'reset' ? 'its callers are reset' : 'the originals answer instead'}.`,
+          'Start your program; --if-down decides what callers get while it does not run.',
+        ),
+      ),
       ...(await ownership(cluster, namespace, target, signal)),
     ];
   try {
