@@ -285,7 +285,7 @@ void suite('the end of a redirect', { concurrency: 3, timeout: 300_000 }, () => 
     await assertNoSession(namespace);
   });
 
-  void test('the way to the originals that somebody deleted is made again, at the same address', async () => {
+  void test('the way to the originals that somebody deleted is made again at the same address, or it is said why not', async () => {
     const ports = [8080, 9090].map((containerPort) => ({ containerPort }));
     const leads = ports.map(({ containerPort: port }) => ({ name: `p${port}`, port }));
     await using namespace = await deploy(daemon, {
@@ -297,9 +297,11 @@ void suite('the end of a redirect', { concurrency: 3, timeout: 300_000 }, () => 
       urls: ['web:8080', 'web:9090'],
     });
     await using program = await startProgram();
+    await using folder = await stateFolder();
+    const machine = await startDaemon(daemon.test, { stateFolder: folder.path });
     const was = await before(namespace);
     const request = { namespace: namespace.name, target: 'deploy/web', ports: [{ local: program.port, remote: 8080 }] };
-    const { id, name } = await daemon.connect(request);
+    const { id, name } = await machine.connect(request);
     const find = (): ReturnType<typeof daemon.cluster.find<V1Service>> =>
       daemon.cluster.find(services, `bowline-${id}-originals`, namespace.name);
     const first = await find();
@@ -312,7 +314,21 @@ void suite('the end of a redirect', { concurrency: 3, timeout: 300_000 }, () => 
     assert.deepEqual(second?.metadata?.ownerReferences, first?.metadata?.ownerReferences);
     assert.match((await namespace.waitFor('the original', () => ask(daemon, namespace, 'web:9090'))).by, /^web-/);
     assert.equal((await ask(daemon, namespace, 'web:8080')).by, 'machine');
-    await daemon.disconnect(name);
+
+    // Nobody is there to make it again before somebody else has its address.
+    await machine.crash();
+    await namespace.kubectl(['delete', 'service', `bowline-${id}-originals`]);
+    const { clusterIP } = second!.spec!;
+    await namespace.apply([service('thief', 'thief', [{ port: 1 }], { clusterIP })]);
+    await using next = await startDaemon(daemon.test, { stateFolder: folder.path });
+    await next.manager.resume(never);
+    const lacking = (each: Connection | undefined): boolean =>
+      /-originals .+ was deleted by somebody, and cannot be made again: .+ connect again/.test(each?.reason ?? '');
+    assert.equal((await reaches(next, name, lacking))?.state, 'reconnecting');
+    await namespace.kubectl(['delete', 'service', 'thief']);
+    await reaches(next, name, (each) => each?.state === 'connected');
+    assert.match((await namespace.waitFor('the original', () => ask(daemon, namespace, 'web:9090'))).by, /^web-/);
+    await next.disconnect(name);
     await assertNoSession(namespace);
     await assertAsBefore(namespace, was);
   });
