@@ -121,6 +121,12 @@ export class ConnectionController implements Supervised {
   get tunnels(): Tunnels | undefined {
     return this.current.tunnels;
   }
+  get keeper(): Connection['keeper'] {
+    return this.current.keeper;
+  }
+  get keeperCode(): () => Promise<KeeperCode> {
+    return this.options.keeperCode;
+  }
   get lost(): AbortSignal {
     return this.loss.signal;
   }
@@ -275,6 +281,14 @@ export class ConnectionController implements Supervised {
     }
   }
 
+  setKeeper(keeper: Connection['keeper']): void {
+    if (this.current.keeper === keeper) return;
+    this.current.keeper = keeper;
+    const warnings = this.session.warnings.filter(({ code }) => keeper === undefined || code !== 'NO_KEEPER');
+    this.current.session = { ...this.session, warnings };
+    this.changed('keeper');
+  }
+
   attachNames(signal: AbortSignal): Promise<void> {
     return this.names.attach(quiet, signal);
   }
@@ -332,7 +346,8 @@ export class ConnectionController implements Supervised {
     const made = await establishing;
     if (made.proved.length > 0) this.proved(made.proved);
     const { session } = this;
-    if (made.stopped) this.current.session = { ...session, originals: { ...session.originals!, stopped: true } };
+    const originals = made.stopped ? { ...session.originals!, stopped: true } : session.originals;
+    this.current.session = { ...session, originals, made: made.made };
   }
 
   /** Renews the Lease of this session and hears of what others do with it, until it is lost or wholly released. */
@@ -345,9 +360,7 @@ export class ConnectionController implements Supervised {
       onTrouble: () => this.supervision.proveNow(),
       onLoss: (error) => this.lose(error),
       onKeeper: (keeper) => {
-        if (this.current.keeper === keeper || (keeper !== 'namespace' && keeper !== 'cluster')) return;
-        this.current.keeper = keeper;
-        this.changed('keeper');
+        if (keeper === 'namespace' || keeper === 'cluster') this.setKeeper(keeper);
       },
     });
     void noticeTakeovers(cluster, session, log, () => this.supervision.proveNow(), signal);

@@ -27,6 +27,7 @@ import { stopOriginals } from '../redirect/stop-original.ts';
 import type { Prepared } from './prepare.ts';
 import { confirmKeeper, provideKeeper } from './keeper.ts';
 import { reachAgent } from './reach.ts';
+import type { Session } from './session.ts';
 import type { Tunnels } from './tunnels.ts';
 
 export interface EstablishOptions {
@@ -49,6 +50,7 @@ export interface Established {
   /** Names of the Services whose redirect is proved. */
   proved: string[];
   stopped: boolean;
+  made: Session['made'];
 }
 
 export async function establish(cluster: Cluster, prepared: Prepared, options: EstablishOptions): Promise<Established> {
@@ -76,10 +78,11 @@ export async function establish(cluster: Cluster, prepared: Prepared, options: E
     'agent',
     workload === undefined ? 'starting the agent' : `starting the agent (a clone of the pod of ${workload.name})`,
   );
-  let originals: string | undefined;
+  let originals: NonNullable<Session['made']>['originals'];
   if (hasPorts) {
     const selector = originalsSelector(workload, routes.services);
-    originals = await createOriginalsService(cluster, originalsService(id, namespace, selector, routes, owner), call);
+    const service = originalsService(id, namespace, selector, routes, owner);
+    originals = { address: await createOriginalsService(cluster, service, call), selector };
   }
   if (!session.image.hasAgent) await ensureCode(cluster, namespace, code, owner, call);
   await createSecret(
@@ -88,7 +91,7 @@ export async function establish(cluster: Cluster, prepared: Prepared, options: E
       id,
       namespace,
       session.credentials,
-      { ...agent, ...(originals === undefined ? {} : { originals }) },
+      { ...agent, ...(originals === undefined ? {} : { originals: originals.address }) },
       owner,
     ),
     call,
@@ -145,5 +148,5 @@ export async function establish(cluster: Cluster, prepared: Prepared, options: E
     onStep('stop', `stopping the originals (${workload.replicas} ${workload.replicas === 1 ? 'replica' : 'replicas'})`);
     await stopOriginals(cluster, workload, session.leaseName, record, { owner, patience: timeout, signal });
   }
-  return { agent: running, proved, stopped: request.stopOriginal };
+  return { agent: running, proved, stopped: request.stopOriginal, made: { ports: agent.ports, originals } };
 }

@@ -5,16 +5,18 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { V1Lease, V1OwnerReference } from '@kubernetes/client-node';
 import { BowlineError } from '../../api/errors.ts';
-import type { KeeperStatus, Warning } from '../../api/schema.ts';
+import type { Connection, KeeperStatus, Warning } from '../../api/schema.ts';
 import { productVersion } from '../../api/version.ts';
 import type { CallOptions, Cluster } from '../cluster/cluster.ts';
-import { leases } from '../cluster/resources.ts';
-import { ensureKeeper } from '../redirect/keeper.ts';
+import { leases, replicaSets } from '../cluster/resources.ts';
+import { ensureKeeper, hasKeeper, unmarkLease } from '../redirect/keeper.ts';
 import type { KeeperCode } from '../redirect/keeper-objects.ts';
 import { leaseObject } from '../redirect/lease.ts';
-import { keeperAnnotation, leaseName, type Identity } from '../redirect/objects.ts';
+import { keeperAnnotation, leaseName, sessionObjectName, type Identity } from '../redirect/objects.ts';
+import { ownerOf } from './mending.ts';
 import type { Prepared } from './prepare.ts';
 import { newSessionId, type Session } from './session.ts';
+import type { Tie } from './tie.ts';
 
 const withoutKeeper =
   'While this machine does not answer, the agent passes requests on to the originals, but nobody puts the Services back until `bowline restore`.';
@@ -68,6 +70,58 @@ export function provideKeeper(
   });
   made.catch(() => undefined); // whoever fails before does not ask any more
   return { known: nothing, made };
+}
+
+export interface Kept extends Tie {
+  readonly keeper: Connection['keeper'];
+  readonly keeperCode: () => Promise<KeeperCode>;
+  setKeeper(keeper: Connection['keeper']): void;
+}
+
+/**
+ * Looks as often as the Lease is renewed whether the keeper that watches this session is still there, and makes it again. Ends
+ * with the signal, never rejects. A keeper of the cluster is its administrator's, and none of ours.
+ */
+export async function keepKeeper(tie: Kept, signal: AbortSignal): Promise<void> {
+  const { cluster, session, log, name } = tie;
+  const { namespace, request } = session;
+  const warned = session.warnings.some(({ code }) => code === 'NO_KEEPER');
+  for (let wanted = session.target !== undefined && !warned; ;) {
+    await delay((request.lapseSeconds * 1000) / 4, undefined, { signal, ref: false }).catch(() => undefined);
+    if (signal.aborted) return;
+    if (tie.keeper === 'cluster' || (tie.keeper === undefined && !wanted)) continue;
+    // Whoever cannot look now looks again.
+    if (await hasKeeper(cluster, namespace, { signal }).catch(() => true)) continue;
+    if (tie.keeper !== undefined) {
+      const held = { name: session.leaseName, namespace, uid: session.leaseUid ?? '', holder: session.holder };
+      await unmarkLease(cluster, held, {}).catch(() => undefined); // where it is still marked, that is seen the next time
+      tie.setKeeper(undefined);
+      log.warn('keeper-gone', { connection: name });
+    }
+    wanted = session.target !== undefined;
+    if (!wanted || signal.aborted) continue;
+    try {
+      await makeKeeperAgain(tie, signal);
+      log.info('keeper-made-again', { connection: name });
+    } catch (error) {
+      const why = `The keeper of namespace ${namespace} is gone, and none can be made: ${BowlineError.from(error).message}`;
+      const message = `${why} ${withoutKeeper}`;
+      if (signal.aborted || tie.session.warnings.some((warning) => warning.message === message)) continue;
+      log.warn('keeper-failed', { connection: name, reason: message });
+      tie.warn({ code: 'NO_KEEPER', message });
+      tie.changed('keeper');
+    }
+  }
+}
+
+async function makeKeeperAgain({ cluster, session, keeperCode }: Kept, signal: AbortSignal): Promise<void> {
+  const { id, namespace, image } = session;
+  // The agent's pull secrets are the workload's, as they were when the first keeper was made.
+  const set = await cluster.find(replicaSets, sessionObjectName(id), namespace, { signal });
+  const { imagePullSecrets } = set?.spec?.template?.spec ?? {};
+  const options = { namespace, scope: 'namespace' as const, image: image.name, code: await keeperCode() };
+  const call: CallOptions = {}; // changes are not cut off half way
+  await ensureKeeper(cluster, { ...options, ...(imagePullSecrets && { imagePullSecrets }) }, ownerOf(session), call);
 }
 
 /** Until a keeper has marked the session: only then the originals are stopped. */

@@ -8,6 +8,13 @@ import { Connection, ConnectRequest, Warning } from '../../api/schema.ts';
 import { ProofTarget } from '../redirect/proof.ts';
 import { SessionCredentials } from '../redirect/credentials.ts';
 
+const AgentPort = z.object({
+  port: z.number(),
+  protocol: z.enum(['TCP', 'UDP']),
+  to: z.enum(['machine', 'originals']),
+  ifDown: z.enum(['refuse', 'original']),
+});
+
 export const Session = z.object({
   schema: z.literal(1),
   id: z.string(),
@@ -31,6 +38,13 @@ export const Session = z.object({
   passedOn: Connection.shape.passedOn,
   proofs: z.array(ProofTarget),
   originals: Connection.shape.originals,
+  /** What the agent was told, and whom the way to the originals selects: to make its Secret and that Service again. */
+  made: z.optional(
+    z.object({
+      ports: z.array(AgentPort),
+      originals: z.optional(z.object({ address: z.string(), selector: z.record(z.string(), z.string()) })),
+    }),
+  ),
   /** The Services lead to the originals, or are on the way there, until an agent can be reached again. */
   suspended: z.optional(z.boolean()),
   warnings: z.array(Warning),

@@ -6,23 +6,19 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { BowlineError } from '../../api/errors.ts';
 import type { ConnectionState } from '../../api/schema.ts';
 import type { OpenInboundOptions } from '../../tunnel/inbound.ts';
-import { leases } from '../cluster/resources.ts';
 import { agentRunning, describeAgent, type RunningAgent } from '../redirect/agent-wait.ts';
 import { proveRedirect } from '../redirect/proof.ts';
+import { keepKeeper, type Kept } from './keeper.ts';
+import { confirmOurs, mendAgent, mendOriginals, type Mended } from './mending.ts';
 import { reachAgent } from './reach.ts';
 import { agentLeaves, canSuspend, hasAgent, resumeRedirect, suspendRedirect } from './suspension.ts';
-import type { Tie } from './tie.ts';
 import type { Tunnels } from './tunnels.ts';
-import { lossOf } from './upkeep.ts';
 
-export interface Supervised extends Tie {
+export interface Supervised extends Mended, Kept {
   /** Aborted with the reason when the session is not ours any more. One for each session. */
   readonly lost: AbortSignal;
   readonly reason: string | undefined;
   readonly accept: OpenInboundOptions['accept'];
-  /** Milliseconds since the Lease was last renewed; sleep of the machine counts. */
-  silent(): number;
-  lose(loss: BowlineError): void;
   setState(state: ConnectionState, reason?: string): void;
   /** The way to the agent is there again: what uses it goes on. */
   takeTunnels(tunnels: Tunnels, agent: RunningAgent): void;
@@ -53,6 +49,8 @@ const agentPatience = 1000;
 
 export class Supervision {
   private readonly tie: Supervised;
+  /** Something happened that the last proof may not have seen. */
+  private doubted = false;
   /** Ends the pause before the next proof. */
   private endPause: () => void = () => undefined;
 
@@ -65,12 +63,20 @@ export class Supervision {
     try {
       while (!end.aborted) {
         const { lost } = this.tie;
-        await this.hold(AbortSignal.any([end, lost])).catch((error: unknown) => {
+        const over = new AbortController();
+        const signal = AbortSignal.any([end, lost, over.signal]);
+        const keeping = keepKeeper(this.tie, signal);
+        try {
+          await this.hold(signal);
+        } catch (error) {
           if (!lost.aborted) throw error;
-        });
+        } finally {
+          over.abort();
+          await keeping; // a keeper that is being made is no part of what is released until it is made
+        }
         if (end.aborted) return;
         const loss = lost.reason as BowlineError;
-        if (loss.code !== 'SESSION_LAPSED') throw loss;
+        if (loss.code !== 'SESSION_LAPSED' && loss.code !== 'CHANGED_MEANWHILE') throw loss;
         await this.startAnew(loss, end);
       }
     } catch (error) {
@@ -80,7 +86,9 @@ export class Supervision {
 
   /** Does not wait for the next time where the redirect is believed to stand. */
   proveNow(): void {
-    if (this.tie.state === 'connected') this.endPause();
+    if (this.tie.state !== 'connected') return;
+    this.doubted = true;
+    this.endPause();
   }
 
   /** One session, until it ends. */
@@ -98,11 +106,11 @@ export class Supervision {
     }
   }
 
-  /** After a lapse, unless somebody else took the workload meanwhile. */
-  private async startAnew(lapsed: BowlineError, end: AbortSignal): Promise<void> {
+  /** After a lapse, or what cannot be mended, unless somebody else took the workload meanwhile. */
+  private async startAnew(loss: BowlineError, end: AbortSignal): Promise<void> {
     const { tie } = this;
-    tie.setState('reconnecting', `${lapsed.message} Connecting anew.`);
-    tie.log.warn('session-lapsed', { connection: tie.name });
+    tie.setState('reconnecting', `${loss.message} Connecting anew.`);
+    tie.log.warn('session-lost', { connection: tie.name, code: loss.code, reason: loss.message });
     for (let pause = 200; ; pause = Math.min(pause * 2, 5000)) {
       try {
         return await tie.connectAnew(end);
@@ -111,7 +119,7 @@ export class Supervision {
         const cause = BowlineError.from(error);
         if (!passes(cause)) throw cause;
         tie.log.info('anew-failed', { connection: tie.name, code: cause.code, reason: cause.message });
-        tie.setState('reconnecting', `${lapsed.message} Connecting anew: ${cause.message}`);
+        tie.setState('reconnecting', `${loss.message} Connecting anew: ${cause.message}`);
         await delay(pause * (0.75 + Math.random() / 2), undefined, { signal: end });
       }
     }
@@ -136,10 +144,12 @@ export class Supervision {
         const { proofSeconds } = this.tie.session.request;
         const interval = this.tie.state === 'connected' ? proofSeconds * 1000 : doubtInterval;
         this.endPause = () => pause.abort();
+        if (this.doubted) pause.abort();
         const tick = delay(interval, undefined, { signal: pause.signal, ref: false }).catch(() => undefined);
         const end = await Promise.race([ended.promise, tick]);
         pause.abort();
         if (end !== undefined) return end;
+        this.doubted = false;
         await this.prove(tunnels, 10_000, signal);
       }
       return { reason: 'ending', leaving: false };
@@ -194,6 +204,7 @@ export class Supervision {
     const { tie } = this;
     const { id: session, namespace, proofs: targets } = tie.session;
     try {
+      await mendOriginals(tie, signal);
       if (targets.length > 0) {
         const tunnel = tunnels.outbound;
         tie.proved(await proveRedirect(tie.cluster, { session, namespace, targets, tunnel, timeout, signal }));
@@ -240,12 +251,12 @@ export class Supervision {
       let opened: Tunnels | undefined;
       try {
         const { session } = tie;
-        const { id, namespace, leaseName, image, target } = session;
-        const lease = await cluster.find(leases, leaseName, namespace, { signal, timeout: answerTimeout });
-        const loss = lossOf(session, lease, tie.silent());
-        if (loss !== undefined) tie.lose(loss);
-        signal.throwIfAborted();
-        if (!(await hasAgent(cluster, session, signal))) await this.suspend(signal);
+        const { id, namespace, image, target } = session;
+        await confirmOurs(tie, signal, answerTimeout);
+        if (!(await hasAgent(cluster, session, signal))) {
+          await this.suspend(signal);
+          await mendAgent(tie, signal);
+        }
         const container = target?.container ?? 'agent';
         const wait = { session: id, namespace, container, image: image.name, timeout: 10_000, signal };
         const agent = await agentRunning(cluster, wait);

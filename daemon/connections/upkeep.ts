@@ -9,7 +9,7 @@ import type { Cluster } from '../cluster/cluster.ts';
 import { leases, services } from '../cluster/resources.ts';
 import type { Log } from '../log.ts';
 import { renewLease } from '../redirect/lease.ts';
-import { keeperAnnotation, keeperHolder, sessionLabel } from '../redirect/objects.ts';
+import { keeperAnnotation, keeperHolder, originalsServiceName, sessionLabel } from '../redirect/objects.ts';
 import type { Session } from './session.ts';
 
 /**
@@ -111,7 +111,10 @@ async function watchLease(
   }
 }
 
-/** Calls `onTaken` when a redirected Service no longer leads to the agent, so that it is not found only by the next proof. */
+/**
+ * Calls `onTaken` when a redirected Service no longer leads to the agent, or the way to the originals was deleted, so that it is
+ * not found only by the next proof.
+ */
 export async function noticeTakeovers(
   cluster: Cluster,
   session: Session,
@@ -120,13 +123,15 @@ export async function noticeTakeovers(
   signal: AbortSignal,
 ): Promise<void> {
   const ours = new Set(session.proofs.map(({ service }) => service));
-  if (ours.size === 0) return;
+  if (session.target === undefined) return;
+  const originals = originalsServiceName(session.id);
   try {
     for await (const event of cluster.watch(services, { namespace: session.namespace, signal })) {
       if (event.type === 'trouble') continue;
       for (const { metadata, spec } of event.type === 'reset' ? event.objects : [event.object]) {
         const gone = event.type === 'deleted' || spec?.selector?.[sessionLabel] !== session.id;
-        if (ours.has(metadata?.name ?? '') && gone) onTaken();
+        const { name = '' } = metadata ?? {};
+        if ((ours.has(name) && gone) || (name === originals && event.type === 'deleted')) onTaken();
       }
     }
   } catch (error) {

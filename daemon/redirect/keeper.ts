@@ -10,6 +10,7 @@ import type { CallOptions, Cluster, Right } from '../cluster/cluster.ts';
 import {
   configMaps,
   deployments,
+  leases,
   pods,
   replicaSets,
   roleBindings,
@@ -18,7 +19,8 @@ import {
   type Resource,
 } from '../cluster/resources.ts';
 import { keeperAccount, keeperObjects, type KeeperOptions } from './keeper-objects.ts';
-import { keeperLabel, keeperName } from './objects.ts';
+import type { HeldLease } from './lease.ts';
+import { keeperAnnotation, keeperLabel, keeperName } from './objects.ts';
 
 /** What making one needs beyond a redirect. The built-in role `edit` lacks the last two. */
 export const keeperRights = (namespace: string): Right[] => [
@@ -46,6 +48,24 @@ export async function ensureKeeper(
     ensureChild(cluster, configMaps, code, root, call),
     ensureChild(cluster, deployments, deployment, root, call),
   ]);
+}
+
+/** Whether the Deployment of the namespace's keeper is there, and to stay. */
+export async function hasKeeper(cluster: Cluster, namespace: string, call: CallOptions): Promise<boolean> {
+  const found = await cluster.find(deployments, keeperName, namespace, call);
+  return found !== undefined && found.metadata?.deletionTimestamp === undefined;
+}
+
+/** Takes the mark of the namespace's keeper off a Lease, so that the next one has to give a sign of its own. */
+export async function unmarkLease(cluster: Cluster, held: HeldLease, call: CallOptions): Promise<void> {
+  const path = `/metadata/annotations/${keeperAnnotation.replace('/', '~1')}`;
+  const body = [
+    { op: 'test' as const, path: '/metadata/uid', value: held.uid },
+    { op: 'test' as const, path: '/spec/holderIdentity', value: held.holder },
+    { op: 'test' as const, path, value: 'namespace' },
+    { op: 'remove' as const, path },
+  ];
+  await cluster.patch(leases, held.name, held.namespace, { type: 'json', body }, call);
 }
 
 async function ensureRoot(

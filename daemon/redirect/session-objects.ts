@@ -30,21 +30,26 @@ export interface AgentCode {
   hash: string;
 }
 
-/** The way to the originals: their selector, and every TCP and UDP port of the agent under its own number. */
+/**
+ * The way to the originals: their selector, and every TCP and UDP port of the agent under its own number. `address`: the cluster
+ * IP that the agent knows, where it is made again.
+ */
 export function originalsService(
   session: string,
   namespace: string,
   selector: Record<string, string>,
-  routes: Routes,
+  { agentPorts }: Pick<Routes, 'agentPorts'>,
   owner?: V1OwnerReference,
+  address?: string,
 ): V1Service {
   return {
     apiVersion: 'v1',
     kind: 'Service',
     metadata: metadata(session, namespace, originalsServiceName(session), owner),
     spec: {
+      ...(address === undefined ? {} : { clusterIP: address }),
       selector,
-      ports: routes.agentPorts.map(({ port, protocol }) => ({
+      ports: agentPorts.map(({ port, protocol }) => ({
         name: `${protocol.toLowerCase()}-${port}`,
         port,
         targetPort: port,

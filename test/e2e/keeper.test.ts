@@ -80,6 +80,9 @@ async function keptBy(of: TestDaemon, name: string): Promise<Connection> {
   });
 }
 
+const warningsOf = ({ warnings }: Connection): string[] =>
+  warnings.flatMap(({ code, message }) => (code === 'NO_KEEPER' ? [message] : []));
+
 /** A connection of a machine that then vanishes; nobody has its state. */
 async function connectAndVanish(
   request: Parameters<TestDaemon['connect']>[0],
@@ -229,6 +232,36 @@ void suite('the keeper', { concurrency: 3, timeout: 600_000 }, () => {
     assert.equal((await ask(daemon, namespace, 'web')).by, 'machine');
     assert.ok([...reasons].some((reason) => /gave no sign for 5 s .+ put back .+ Connecting anew/.test(reason)));
     await awake.disconnect(second.name);
+    await assertNoSession(namespace);
+    await assertAsBefore(namespace, was);
+  });
+
+  void test('one that somebody deleted is made again, and watches; where it cannot be, that is said', async () => {
+    await using namespace = await deployWeb();
+    await namespace.apply([workload('Deployment', 'api', webSpec()), service('api', 'api', web)]);
+    await namespace.rollout('deploy/api');
+    const was = await before(namespace);
+    await connectAndVanish({ namespace: namespace.name, target: 'deploy/web' }, async () => {
+      const uid = async (): Promise<string> =>
+        namespace.kubectl(['get', 'deploy/bowline-keeper', '--ignore-not-found', '-o', 'jsonpath={.metadata.uid}']);
+      const first = await uid();
+      await namespace.kubectl(['delete', 'deploy/bowline-keeper']);
+      await namespace.waitFor('another keeper', async () => !['', first].includes(await uid()));
+    });
+    await restored(namespace);
+
+    await using other = await startDaemon(daemon.test, { keeper: false });
+    const { name: mine } = await daemon.connect({ namespace: namespace.name, target: 'deploy/web' });
+    const { name } = await other.connect({ namespace: namespace.name, target: 'deploy/api', lapseSeconds: 5 });
+    await keptBy(other, name);
+    const isGone = /keeper of namespace .+ is gone, and none can be made: .+ `bowline restore`/;
+    const lacking = Promise.withResolvers<Connection>();
+    const unsubscribe = other.manager.onChange(({ connection }) => {
+      if (connection?.name === name && isGone.test(warningsOf(connection).join())) lacking.resolve(connection);
+    });
+    await daemon.disconnect(mine);
+    assert.equal((await lacking.promise.finally(unsubscribe)).keeper, undefined);
+    await other.disconnect(name);
     await assertNoSession(namespace);
     await assertAsBefore(namespace, was);
   });

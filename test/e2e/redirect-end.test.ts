@@ -1,6 +1,7 @@
 /** How a connection ends other than by disconnect: an abort at each step, a daemon that was killed, somebody else's hand. */
 import assert from 'node:assert/strict';
 import { after, before as beforeAll, suite, test } from 'node:test';
+import type { V1Service } from '@kubernetes/client-node';
 import type { Connection } from '../../api/schema.ts';
 import { leases, services } from '../../daemon/cluster/resources.ts';
 import type { TestNamespace } from '../cluster/namespace.ts';
@@ -46,10 +47,11 @@ async function reaches(
   of: TestDaemon,
   name: string,
   accept: (connection: Connection | undefined) => boolean,
+  timeout = 30_000,
 ): Promise<Connection | undefined> {
   const look = (): Connection | undefined => of.manager.list().find((each) => each.name === name);
   const { promise, resolve, reject } = Promise.withResolvers<void>();
-  const late = AbortSignal.timeout(30_000);
+  const late = AbortSignal.timeout(timeout);
   late.addEventListener('abort', () =>
     reject(new Error(`${name} is ${JSON.stringify(look()?.state)}: ${look()?.reason}`)),
   );
@@ -271,12 +273,105 @@ void suite('the end of a redirect', { concurrency: 3, timeout: 300_000 }, () => 
       ]);
     await leads({ app: 'web' });
     const doubted = await reaches(daemon, connection.name, (each) => each?.state === 'reconnecting');
-    assert.match(doubted?.reason ?? '', /Service web .+ was led back to its own pods by gitops/);
+    assert.match(
+      doubted?.reason ?? '',
+      /Service web .+ was led back to its own pods by gitops .+ some requests go on to arrive at this machine.+`bowline disconnect` puts back/,
+    );
+    await leads({ app: 'nobody' });
+    await reaches(daemon, connection.name, (each) =>
+      /given the selector app=nobody by gitops/.test(each?.reason ?? ''),
+    );
     await leads({ app: 'web', tier: 'test' });
     await daemon.disconnect(connection.name);
     const { spec } = await daemon.cluster.get(services, 'web', namespace.name);
     assert.deepEqual(spec?.selector, { app: 'web', tier: 'test' });
     await assertNoSession(namespace);
+  });
+
+  void test('the way to the originals that somebody deleted is made again at the same address, or it is said why not', async () => {
+    const ports = [8080, 9090].map((containerPort) => ({ containerPort }));
+    const leads = ports.map(({ containerPort: port }) => ({ name: `p${port}`, port }));
+    await using namespace = await deploy(daemon, {
+      objects: [
+        workload('Deployment', 'web', podSpec([container(daemon.test, { ports })])),
+        service('web', 'web', leads),
+      ],
+      ready: ['deploy/web'],
+      urls: ['web:8080', 'web:9090'],
+    });
+    await using program = await startProgram();
+    await using folder = await stateFolder();
+    const machine = await startDaemon(daemon.test, { stateFolder: folder.path });
+    const was = await before(namespace);
+    const request = { namespace: namespace.name, target: 'deploy/web', ports: [{ local: program.port, remote: 8080 }] };
+    const { id, name } = await machine.connect(request);
+    const find = (): ReturnType<typeof daemon.cluster.find<V1Service>> =>
+      daemon.cluster.find(services, `bowline-${id}-originals`, namespace.name);
+    const first = await find();
+    await namespace.kubectl(['delete', 'service', `bowline-${id}-originals`]);
+    await namespace.waitFor('the Service to be made again', async () => (await find()) !== undefined);
+    const second = await find();
+    assert.notEqual(second?.metadata?.uid, first?.metadata?.uid);
+    assert.deepEqual(second?.spec, first?.spec);
+    assert.deepEqual(second?.metadata?.labels, first?.metadata?.labels);
+    assert.deepEqual(second?.metadata?.ownerReferences, first?.metadata?.ownerReferences);
+    assert.match((await namespace.waitFor('the original', () => ask(daemon, namespace, 'web:9090'))).by, /^web-/);
+    assert.equal((await ask(daemon, namespace, 'web:8080')).by, 'machine');
+
+    // Nobody is there to make it again before somebody else has its address.
+    await machine.crash();
+    await namespace.kubectl(['delete', 'service', `bowline-${id}-originals`]);
+    const { clusterIP } = second!.spec!;
+    await namespace.apply([service('thief', 'thief', [{ port: 1 }], { clusterIP })]);
+    await using next = await startDaemon(daemon.test, { stateFolder: folder.path });
+    await next.manager.resume(never);
+    const lacking = (each: Connection | undefined): boolean =>
+      /-originals .+ was deleted by somebody, and cannot be made again: .+ connect again/.test(each?.reason ?? '');
+    assert.equal((await reaches(next, name, lacking))?.state, 'reconnecting');
+    await namespace.kubectl(['delete', 'service', 'thief']);
+    await reaches(next, name, (each) => each?.state === 'connected');
+    assert.match((await namespace.waitFor('the original', () => ask(daemon, namespace, 'web:9090'))).by, /^web-/);
+    await next.disconnect(name);
+    await assertNoSession(namespace);
+    await assertAsBefore(namespace, was);
+  });
+
+  void test("without its agent's ReplicaSet a session is connected anew; its Secret is made again", async () => {
+    await using namespace = await deployWeb();
+    await using program = await startProgram();
+    const was = await before(namespace);
+    const request = { namespace: namespace.name, target: 'deploy/web', ports: [{ local: program.port, remote: 8080 }] };
+    const first = await daemon.connect(request);
+    const reasons = new Set<string>();
+    const unsubscribe = daemon.manager.onChange(({ connection }) => {
+      if (connection?.name === first.name) reasons.add(connection.reason ?? '');
+    });
+    await namespace.kubectl(['delete', 'replicaset', `bowline-${first.id}`, '--wait=false']);
+    const second = await reaches(
+      daemon,
+      first.name,
+      (each) => each?.state === 'connected' && each.id !== first.id && each.agent?.pod.includes(each.id) === true,
+      120_000,
+    );
+    unsubscribe();
+    assert.ok(
+      [...reasons].some((reason) => /ReplicaSet bowline-.+ was deleted by somebody\. Connecting anew/.test(reason)),
+    );
+    assert.equal((await ask(daemon, namespace, 'web')).by, 'machine');
+
+    await namespace.kubectl(['delete', 'secret', `bowline-${second!.id}`]);
+    await namespace.kubectl(['delete', 'pod', second!.agent!.pod, '--wait=false']);
+    const third = await reaches(
+      daemon,
+      first.name,
+      (each) => each?.state === 'connected' && each.agent !== undefined && each.agent.pod !== second!.agent!.pod,
+      120_000,
+    );
+    assert.equal(third?.id, second?.id);
+    assert.equal((await ask(daemon, namespace, 'web')).by, 'machine');
+    await daemon.disconnect(first.name);
+    await assertNoSession(namespace);
+    await assertAsBefore(namespace, was);
   });
 
   void test('a Lease that somebody deleted: restore still finds the Service that leads nowhere', async () => {

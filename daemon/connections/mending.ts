@@ -1,0 +1,97 @@
+/**
+ * What somebody deleted of a session that still is ours: the way to the originals and the agent's Secret are made again as they
+ * were, and without its ReplicaSet the session is lost, to be connected anew. Owns nothing.
+ */
+import type { V1OwnerReference } from '@kubernetes/client-node';
+import { BowlineError } from '../../api/errors.ts';
+import { leases, replicaSets, services } from '../cluster/resources.ts';
+import { originalsServiceName, sessionObjectName } from '../redirect/objects.ts';
+import { createOriginalsService, createSecret, originalsService, sessionSecret } from '../redirect/session-objects.ts';
+import type { Session } from './session.ts';
+import type { Tie } from './tie.ts';
+import { lossOf } from './upkeep.ts';
+
+export interface Mended extends Tie {
+  /** Milliseconds since the Lease was last renewed; sleep of the machine counts. */
+  silent(): number;
+  /** The session is not ours any more, or cannot go on. */
+  lose(loss: BowlineError): void;
+}
+
+/** The session's Lease as the owner of its objects. */
+export const ownerOf = ({ leaseName: name, leaseUid: uid = '' }: Session): V1OwnerReference => ({
+  apiVersion: 'coordination.k8s.io/v1',
+  kind: 'Lease',
+  name,
+  uid,
+});
+
+/** Throws when `signal` is aborted, also by the loss that is found here. `timeout` in milliseconds. */
+export async function confirmOurs(tie: Mended, signal: AbortSignal, timeout = 15_000): Promise<void> {
+  const { cluster, session } = tie;
+  const lease = await cluster.find(leases, session.leaseName, session.namespace, { signal, timeout });
+  const loss = lossOf(session, lease, tie.silent());
+  if (loss !== undefined) tie.lose(loss);
+  signal.throwIfAborted();
+}
+
+/** The agent knows the originals by one address: only a Service with that one helps. Throws CHANGED_MEANWHILE where there is none. */
+export async function mendOriginals(tie: Mended, signal: AbortSignal): Promise<void> {
+  const { cluster, session, log } = tie;
+  const { id, namespace, made } = session;
+  if (made?.originals === undefined) return;
+  const { address, selector } = made.originals;
+  const name = originalsServiceName(id);
+  const found = await cluster.find(services, name, namespace, { signal });
+  if (found?.spec?.clusterIP === address) return;
+  // Whoever ends the session removes it too, and must not find it again.
+  await confirmOurs(tie, signal);
+  const cannot = (what: string, cause?: unknown): BowlineError =>
+    new BowlineError('CHANGED_MEANWHILE', `Service ${name} in namespace ${namespace} ${what}`, {
+      hint: `Until it is there with the address ${address}, the originals cannot be reached through the agent: ports that were not asked for do not answer. Disconnect, and connect again.`,
+      cause,
+    });
+  if (found !== undefined) throw cannot('was made again by somebody else, with another address.');
+  const service = originalsService(id, namespace, selector, { agentPorts: made.ports }, ownerOf(session), address);
+  try {
+    await createOriginalsService(cluster, service, {}); // not cut off half way: a release waits for it, and then removes it
+  } catch (error) {
+    throw cannot(`was deleted by somebody, and cannot be made again: ${BowlineError.from(error).message}`, error);
+  }
+  log.warn('originals-service-made-again', { connection: tie.name });
+}
+
+/** What the agent's next pod needs. */
+export async function mendAgent(tie: Mended, signal: AbortSignal): Promise<void> {
+  const { cluster, session, log } = tie;
+  const { id, namespace, credentials, controlPort, made } = session;
+  const name = sessionObjectName(id);
+  const set = await cluster.find(replicaSets, name, namespace, { signal });
+  if (set === undefined || set.metadata?.deletionTimestamp !== undefined) {
+    await confirmOurs(tie, signal);
+    tie.lose(
+      new BowlineError(
+        'CHANGED_MEANWHILE',
+        `ReplicaSet ${name} in namespace ${namespace}, which makes the agent of ${tie.name}, was deleted by somebody.`,
+        { hint: 'Connect again if you still need it.' },
+      ),
+    );
+    signal.throwIfAborted();
+  }
+  if (made === undefined) return;
+  const { ports, originals } = made;
+  const agent = {
+    session: id,
+    controlPort,
+    ports,
+    ...(originals === undefined ? {} : { originals: originals.address }),
+  };
+  try {
+    // To read one is a right that nobody needs else: that it cannot be made says that it is there.
+    await createSecret(cluster, sessionSecret(id, namespace, credentials, agent, ownerOf(session)), {});
+    log.warn('secret-made-again', { connection: tie.name });
+  } catch (error) {
+    const cause = BowlineError.from(error);
+    if (cause.details?.['reason'] !== 'AlreadyExists') throw cause;
+  }
+}
