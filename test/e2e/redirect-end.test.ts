@@ -237,7 +237,7 @@ void suite('the end of a redirect', { concurrency: 3, timeout: 300_000 }, () => 
     assert.equal(failed?.error?.code, 'CONNECTION_NOT_FOUND');
     assert.match(failed.error.message, /restored from elsewhere/);
     await assertNoSession(namespace);
-    const forgotten = await daemon.manager.disconnect(connection.name.split('/')[1]!, () => undefined, never);
+    const forgotten = await daemon.manager.disconnect(connection.name, () => undefined, never);
     assert.deepEqual(forgotten, failed);
     assert.ok(!daemon.manager.list().some(({ name }) => name === connection.name), 'it is not listed any more');
 
