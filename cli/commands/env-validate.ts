@@ -11,6 +11,7 @@ import { findDaemon } from '../daemon-process.ts';
 import { findEnvironmentFiles } from '../environment/found-files.ts';
 import { knownNames, notChecked } from '../environment/known-names.ts';
 import { onOut, outJson, type Io } from '../io.ts';
+import { isOver } from '../texts.ts';
 
 interface ValidateOptions {
   offline?: boolean;
@@ -74,7 +75,7 @@ async function askConnection(
   if (client === undefined && name === undefined) return undefined;
   if (name === undefined) {
     const { connections } = await client!.call('listConnections', {});
-    if (connections.every(({ state }) => state === 'failed' || state === 'disconnected')) return undefined;
+    if (connections.every(isOver)) return undefined;
   }
   return knownNames(client, name, files);
 }

@@ -8,6 +8,7 @@ import { BowlineError } from '../../api/errors.ts';
 import type { Connection, Environment, EventLine } from '../../api/schema.ts';
 import { daemonIfAnything } from '../daemon-process.ts';
 import type { Io } from '../io.ts';
+import { isOver } from '../texts.ts';
 
 const retryInterval = 500;
 
@@ -46,6 +47,5 @@ function stateIn(line: EventLine, name: string): Connection | 'gone' | 'other' {
 }
 
 function alive(connection: Connection | undefined): Connection | 'gone' {
-  const over = connection === undefined || connection.state === 'failed' || connection.state === 'disconnected';
-  return over ? 'gone' : connection;
+  return connection === undefined || isOver(connection) ? 'gone' : connection;
 }

@@ -11,9 +11,8 @@ import type { CallOptions, Cluster } from '../cluster/cluster.ts';
 import { leases, replicaSets } from '../cluster/resources.ts';
 import { ensureKeeper, hasKeeper, unmarkLease } from '../redirect/keeper.ts';
 import type { KeeperCode } from '../redirect/keeper-objects.ts';
-import { leaseObject } from '../redirect/lease.ts';
+import { leaseObject, leaseOwner } from '../redirect/lease.ts';
 import { keeperAnnotation, leaseName, sessionObjectName, type Identity } from '../redirect/objects.ts';
-import { ownerOf } from './mending.ts';
 import type { Prepared } from './prepare.ts';
 import { newSessionId, type Session } from './session.ts';
 import type { Tie } from './tie.ts';
@@ -115,13 +114,18 @@ export async function keepKeeper(tie: Kept, signal: AbortSignal): Promise<void> 
 }
 
 async function makeKeeperAgain({ cluster, session, keeperCode }: Kept, signal: AbortSignal): Promise<void> {
-  const { id, namespace, image } = session;
+  const { id, namespace, image, leaseName: held, leaseUid } = session;
   // The agent's pull secrets are the workload's, as they were when the first keeper was made.
   const set = await cluster.find(replicaSets, sessionObjectName(id), namespace, { signal });
   const { imagePullSecrets } = set?.spec?.template?.spec ?? {};
   const options = { namespace, scope: 'namespace' as const, image: image.name, code: await keeperCode() };
   const call: CallOptions = {}; // changes are not cut off half way
-  await ensureKeeper(cluster, { ...options, ...(imagePullSecrets && { imagePullSecrets }) }, ownerOf(session), call);
+  await ensureKeeper(
+    cluster,
+    { ...options, ...(imagePullSecrets && { imagePullSecrets }) },
+    leaseOwner(held, leaseUid),
+    call,
+  );
 }
 
 /** Until a keeper has marked the session: only then the originals are stopped. */

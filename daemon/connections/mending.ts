@@ -2,12 +2,11 @@
  * What somebody deleted of a session that still is ours: the way to the originals and the agent's Secret are made again as they
  * were, and without its ReplicaSet the session is lost, to be connected anew. Owns nothing.
  */
-import type { V1OwnerReference } from '@kubernetes/client-node';
 import { BowlineError } from '../../api/errors.ts';
 import { leases, replicaSets, services } from '../cluster/resources.ts';
+import { leaseOwner } from '../redirect/lease.ts';
 import { originalsServiceName, sessionObjectName } from '../redirect/objects.ts';
 import { createOriginalsService, createSecret, originalsService, sessionSecret } from '../redirect/session-objects.ts';
-import type { Session } from './session.ts';
 import type { Tie } from './tie.ts';
 import { lossOf } from './upkeep.ts';
 
@@ -17,14 +16,6 @@ export interface Mended extends Tie {
   /** The session is not ours any more, or cannot go on. */
   lose(loss: BowlineError): void;
 }
-
-/** The session's Lease as the owner of its objects. */
-export const ownerOf = ({ leaseName: name, leaseUid: uid = '' }: Session): V1OwnerReference => ({
-  apiVersion: 'coordination.k8s.io/v1',
-  kind: 'Lease',
-  name,
-  uid,
-});
 
 /** Throws when `signal` is aborted, also by the loss that is found here. `timeout` in milliseconds. */
 export async function confirmOurs(tie: Mended, signal: AbortSignal, timeout = 15_000): Promise<void> {
@@ -38,7 +29,7 @@ export async function confirmOurs(tie: Mended, signal: AbortSignal, timeout = 15
 /** The agent knows the originals by one address: only a Service with that one helps. Throws CHANGED_MEANWHILE where there is none. */
 export async function mendOriginals(tie: Mended, signal: AbortSignal): Promise<void> {
   const { cluster, session, log } = tie;
-  const { id, namespace, made } = session;
+  const { id, namespace, made, leaseName, leaseUid } = session;
   if (made?.originals === undefined) return;
   const { address, selector } = made.originals;
   const name = originalsServiceName(id);
@@ -52,7 +43,8 @@ export async function mendOriginals(tie: Mended, signal: AbortSignal): Promise<v
       cause,
     });
   if (found !== undefined) throw cannot('was made again by somebody else, with another address.');
-  const service = originalsService(id, namespace, selector, { agentPorts: made.ports }, ownerOf(session), address);
+  const owner = leaseOwner(leaseName, leaseUid);
+  const service = originalsService(id, namespace, selector, { agentPorts: made.ports }, owner, address);
   try {
     await createOriginalsService(cluster, service, {}); // not cut off half way: a release waits for it, and then removes it
   } catch (error) {
@@ -64,7 +56,7 @@ export async function mendOriginals(tie: Mended, signal: AbortSignal): Promise<v
 /** What the agent's next pod needs. */
 export async function mendAgent(tie: Mended, signal: AbortSignal): Promise<void> {
   const { cluster, session, log } = tie;
-  const { id, namespace, credentials, controlPort, made } = session;
+  const { id, namespace, credentials, controlPort, made, leaseName, leaseUid } = session;
   const name = sessionObjectName(id);
   const set = await cluster.find(replicaSets, name, namespace, { signal });
   if (set === undefined || set.metadata?.deletionTimestamp !== undefined) {
@@ -88,7 +80,8 @@ export async function mendAgent(tie: Mended, signal: AbortSignal): Promise<void>
   };
   try {
     // To read one is a right that nobody needs else: that it cannot be made says that it is there.
-    await createSecret(cluster, sessionSecret(id, namespace, credentials, agent, ownerOf(session)), {});
+    const owner = leaseOwner(leaseName, leaseUid);
+    await createSecret(cluster, sessionSecret(id, namespace, credentials, agent, owner), {});
     log.warn('secret-made-again', { connection: tie.name });
   } catch (error) {
     const cause = BowlineError.from(error);

@@ -53,7 +53,12 @@ export async function createLease(
     }
     made = holder; // our own: it was made, only the answer was lost
   }
-  return { apiVersion: 'coordination.k8s.io/v1', kind: 'Lease', name, uid: made.metadata?.uid ?? '' };
+  return leaseOwner(name, made.metadata?.uid);
+}
+
+/** The session's Lease as the owner of its objects. */
+export function leaseOwner(name: string, uid = ''): V1OwnerReference {
+  return { apiVersion: 'coordination.k8s.io/v1', kind: 'Lease', name, uid };
 }
 
 export interface HeldLease {
