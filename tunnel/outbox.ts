@@ -1,6 +1,7 @@
 /**
  * What leaves: the tunnel's own frames first, then the bytes of the channels, taking turns. What is said in one turn of the
- * event loop leaves at its end, with one write: each costs both ends and the API server in between more than its bytes.
+ * event loop leaves at its end, with one write: each costs both ends and the API server in between more than its bytes. The
+ * bytes of one channel that had no company lately do not wait for that.
  * One write is under way at a time, so nothing waits behind more than one. Bytes wait in their channel, where their writer
  * feels it. Reading never waits for any of this.
  */
@@ -36,14 +37,15 @@ export class Outbox {
   /** Of each ping that is not answered yet, oldest first. */
   readonly #pings: { at: number; sent: number }[] = [];
   #scheduled = false;
-  #lingering = false;
+  /** The last write had bytes of several: more of them is to be expected in the same turn. */
+  #inCompany = false;
+  /** Of what was said unhurriedly since the last write. */
+  #lingering: NodeJS.Immediate | undefined;
   #writing = false;
   #stopped = false;
   readonly #flush = (): void => this.#flushNow();
-  readonly #linger = (): void => void setImmediate(this.#lingered);
-  readonly #lingered = (): void => {
-    this.#lingering = false;
-    this.#flushNow();
+  readonly #linger = (): void => {
+    this.#lingering = setImmediate(this.#flush);
   };
   readonly #written = (): void => {
     this.#writing = false;
@@ -66,9 +68,7 @@ export class Outbox {
    */
   sayUnhurried(type: FrameType, channel: number, payload?: Buffer): void {
     this.#put(type, channel, payload);
-    if (this.#lingering) return;
-    this.#lingering = true;
-    setImmediate(this.#linger);
+    this.#lingering ??= setImmediate(this.#linger);
   }
 
   /** Goes before whatever leaves next, and causes no write: nobody waits for it. */
@@ -100,7 +100,11 @@ export class Outbox {
   /** `sender` has bytes and credit; it must not wait already. */
   wait(sender: Sender): void {
     this.#waiting.push(sender);
-    this.#schedule();
+    if (this.#inCompany) this.#schedule();
+    else if (!this.#scheduled && !this.#writing) {
+      this.#scheduled = true;
+      queueMicrotask(this.#flush);
+    }
   }
 
   stop(): void {
@@ -135,6 +139,8 @@ export class Outbox {
   #flushNow(): void {
     this.#scheduled = false;
     if (this.#writing || this.#stopped) return;
+    clearImmediate(this.#lingering);
+    this.#lingering = undefined;
     let length = Math.min(this.#controlLength, writeSize);
     if (length > 0) {
       this.#control.copy(this.#slab, 0, 0, length);
@@ -152,6 +158,7 @@ export class Outbox {
   #fill(at: number): number {
     // Always room for an END and a ping that follow.
     const end = writeSize - 2 * headerLength;
+    this.#inCompany = this.#waiting.length > 1;
     for (let alone = this.#waiting.length === 1; this.#waiting.length > 0; alone &&= this.#waiting.length === 1) {
       const room = Math.min(end - at - headerLength, this.#pace.room);
       if (room <= 0) break;
