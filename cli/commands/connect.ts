@@ -1,4 +1,5 @@
 /** `bowline connect`: ties the machine, and with a command behind `--` runs it and unties when it ends. */
+import { constants } from 'node:os';
 import { Command, Option } from 'commander';
 import type { Client } from '../../api/client.ts';
 import { BowlineError, exitStatus } from '../../api/errors.ts';
@@ -18,6 +19,7 @@ import { ensureDaemon } from '../daemon-process.ts';
 import { findProgram } from '../find-program.ts';
 import { givenEnvironmentFile, withLines } from '../environment/read-environment-file.ts';
 import { watchHeld } from '../held-connection.ts';
+import { onInterrupt } from '../interrupts.ts';
 import { outJson, type Io } from '../io.ts';
 import { progressOption } from '../progress.ts';
 import { privateFilesOption, type PrivateFilesMode } from '../private-files/for-connection.ts';
@@ -165,6 +167,9 @@ interface CommandRun {
 }
 
 async function connectAndRun(client: Client, { request, command, program, mode, io }: CommandRun): Promise<number> {
+  // Between the steps of the connect and the command nobody else listens: it is not started then, and all is put back.
+  let asked: NodeJS.Signals | undefined;
+  using _ = onInterrupt((signal) => void (asked ??= signal));
   // Standard output belongs to the command, and in a pipe standard error too.
   const { connection, lines } = await connect(client, request, { io, hold: true, jsonTo: io.err });
   if (io.steps && !io.json) io.err(describeConnected(connection));
@@ -176,7 +181,7 @@ async function connectAndRun(client: Client, { request, command, program, mode, 
   try {
     using place = await openPlace(client, connection, { program, mode, io });
     held.onChange(({ services }) => place.update(services));
-    status = await place.run(command);
+    status = asked === undefined ? await place.run(command) : 128 + constants.signals[asked];
   } catch (error) {
     failure = error;
     status = exitStatus[BowlineError.from(error).category];

@@ -1,11 +1,12 @@
 /** `bowline restore`: puts back what sessions that nobody holds any more left in a namespace. */
 import { Command } from 'commander';
+import type { Client } from '../../api/client.ts';
 import { filled, place, type PlaceOptions } from '../connect-request.ts';
 import { ensureDaemon } from '../daemon-process.ts';
 import { outJson, type Io } from '../io.ts';
 import { follow } from '../operation.ts';
 import { progressOption } from '../progress.ts';
-import { describePlan } from '../texts.ts';
+import { describePlan, describeRedirects } from '../texts.ts';
 
 export function restoreCommand(io: Io): Command {
   return new Command('restore')
@@ -32,6 +33,17 @@ export function restoreCommand(io: Io): Command {
       }
       const { restored = [] } = await follow(client, 'restore', { body }, { io, cancellable: true });
       if (io.json) return;
-      io.err(restored.length === 0 ? 'Nothing to restore.\n' : `Restored ${restored.join(', ')}.\n`);
+      if (restored.length > 0) io.err(`Restored ${restored.join(', ')}.\n`);
+      else io.err(options.all ? nothing : nothing + (await ofOthers(client, place(options, io.facts.env))));
     });
+}
+
+const nothing = 'Nothing to restore.\n';
+
+/** What --all would put back too: a user's other machine is another owner. */
+async function ofOthers(client: Client, body: PlaceOptions): Promise<string> {
+  const { redirects } = await client.call('redirects', { body });
+  const others = redirects.filter(({ connection }) => connection === undefined);
+  if (others.length === 0) return '';
+  return `Not of this machine, so left alone (--all restores these too; ask their owners first):\n${describeRedirects(others)}`;
 }

@@ -68,6 +68,8 @@ export interface Cluster {
   readonly server: string;
   /** Namespace of the context, `default` when it names none. */
   readonly defaultNamespace: string;
+  /** Equal where server, user, namespace and the ways to them were read alike. A digest, for they hold secrets. */
+  readonly fingerprint: string;
 
   get<T extends KubernetesObject>(
     resource: Resource<T>,

@@ -1,4 +1,5 @@
 /** Puts the parts of one cluster's access together. Reads files, but does not talk to the server: `version()` is the proof. */
+import { createHash } from 'node:crypto';
 import { BowlineError } from '../../api/errors.ts';
 import { createCredentials } from './config/credentials.ts';
 import { inClusterAccess, inClusterContext } from './config/incluster.ts';
@@ -116,6 +117,7 @@ function clusterOver(
     context: access.context,
     server: transport.server,
     defaultNamespace: access.namespace,
+    fingerprint: createHash('sha256').update(JSON.stringify(access)).digest('hex'),
 
     get,
     find: (resource, name, namespace, bounds) => get(resource, name, namespace, bounds).catch(undefinedIfMissing),

@@ -4,6 +4,7 @@ import { keeperAccount, keeperObjects, type KeeperCode } from '../redirect/keepe
 import { leaseObject } from '../redirect/lease.ts';
 import { originalsSelector } from '../redirect/routes.ts';
 import { redirectPatch } from '../redirect/services.ts';
+import { keptPod, stoppedPatch, withStopped } from '../redirect/stop-original.ts';
 import {
   agentReplicaSet,
   codeConfigMap,
@@ -72,6 +73,11 @@ export function planOf(prepared: Prepared, code: AgentCode, keeperCode: KeeperCo
     });
   }
   if (session.request.stopOriginal && workload !== undefined) {
+    const why = '--stop-original: what to put back';
+    const kept = keptPod(workload, id, undefined);
+    if (kept !== undefined) actions.push(create(kept, why));
+    const { body } = stoppedPatch(withStopped(record, workload));
+    actions.push({ verb: 'patch', object: `leases/${session.leaseName}`, why, body });
     actions.push({
       verb: workload.kind === 'Pod' ? 'delete' : 'scale',
       object: describe(workload),

@@ -52,8 +52,8 @@ export interface PrepareOptions extends CallOptions {
   defaultImage: string;
   code: AgentCode;
   identity: Identity;
-  /** Makes the connection's name unique in this daemon, or throws ALREADY_CONNECTED. */
-  nameFor: (wanted: string, context: string) => string;
+  /** A name that is unique in this daemon, or throws ALREADY_CONNECTED. */
+  nameFor: (namespace: string, workload: Workload | undefined, cluster: Cluster) => string;
 }
 
 export async function prepare(cluster: Cluster, request: ConnectRequest, options: PrepareOptions): Promise<Prepared> {
@@ -86,7 +86,7 @@ export async function prepare(cluster: Cluster, request: ConnectRequest, options
     request.target === undefined ? undefined : await findWorkload(cluster, namespace, request.target, call);
   const since = new Date().toISOString();
   const image = { name: request.agentImage ?? options.defaultImage, hasAgent: request.agentImageHasAgent };
-  const name = options.nameFor(workload === undefined ? namespace : `${namespace}/${workload.name}`, cluster.context);
+  const name = options.nameFor(namespace, workload, cluster);
   const record: SessionRecord = {
     session: id,
     ...options.identity,
@@ -175,15 +175,15 @@ async function prepareRedirect(cluster: Cluster, request: ConnectRequest, input:
       stopOriginal: request.stopOriginal,
     }),
   );
+  const running = originalOf(workload, routes.container.name)?.container;
   if (file !== undefined) {
     // A running pod has the token's volume too, which its template does not show.
-    const container = originalOf(workload, routes.container.name)?.container ?? routes.container;
-    const volumes = (container.volumeMounts ?? []).map(({ name }) => name);
+    const volumes = ((running ?? routes.container).volumeMounts ?? []).map(({ name }) => name);
     await checkFile(cluster, file, { namespace, volumes, call });
   }
   const original = workload.pods.find(isReady) ?? workload.pods[0];
   // Volumes of a StatefulSet are those of its first pod.
-  const mounting = workload.pods.find((pod) => pod.metadata?.name === `${workload.name}-0`) ?? original;
+  const mounting = workload.pods.find((pod) => pod.metadata?.name === workload.firstPod) ?? original;
   const facts = await processFacts(cluster, workload, routes.container.name, call);
   const controlPort = freeControlPort(workload);
   const node = (claims.sameNode ? mounting : original)?.spec?.nodeName;
@@ -192,6 +192,7 @@ async function prepareRedirect(cluster: Cluster, request: ConnectRequest, input:
     claims: claims.claims,
     ...(facts === undefined ? { shareImageFolder: true } : { user: { uid: facts.uid, gid: facts.gid } }),
     ...(node === undefined ? {} : { node: { name: node, required: claims.sameNode } }),
+    ...(running === undefined ? {} : { running }),
   });
   const warnings = [
     ...session.warnings,

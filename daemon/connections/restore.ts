@@ -18,10 +18,11 @@ import {
 } from '../cluster/resources.ts';
 import { describeHolder } from '../redirect/holder.ts';
 import { claimLease } from '../redirect/lease.ts';
-import { holderForRestore, keeperName, sessionLabel, type Identity } from '../redirect/objects.ts';
+import { holderForRestore, keeperName, keptPodName, sessionLabel, type Identity } from '../redirect/objects.ts';
 import { readOriginal, readRecord } from '../redirect/record.ts';
 import { releaseSession } from '../redirect/release.ts';
 import { forgetPatch, restorePatch } from '../redirect/services.ts';
+import { describe, type WorkloadKind } from '../redirect/workload.ts';
 import type { OnProgress } from './manager.ts';
 
 const ownedBySession: Array<Resource<KubernetesObject>> = [replicaSets, pods, services, secrets];
@@ -85,12 +86,16 @@ export async function planRestore(
     const whose = `session ${session} of ${owner} since ${since}`;
     const record = lease === undefined ? undefined : readRecord(lease);
     if (record?.stopped !== undefined && record.workload !== undefined) {
-      actions.push({
-        verb: 'scale',
-        object: `${record.workload.kind}/${record.workload.name}`,
-        why: whose,
-        body: { replicas: record.stopped.replicas },
-      });
+      const { kind, name } = record.workload;
+      const object = describe({ kind: kind as WorkloadKind, name });
+      const again = {
+        verb: 'create',
+        object,
+        why: `${whose}: the pod as it was`,
+        body: { configMap: keptPodName(session) },
+      } as const;
+      const scaled = { verb: 'scale', object, why: whose, body: { replicas: record.stopped.replicas } } as const;
+      actions.push(kind === 'Pod' ? again : scaled);
     }
     for (const service of await cluster.list(services, { ...call, namespace })) {
       const original = readOriginal(service);

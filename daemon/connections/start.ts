@@ -1,6 +1,6 @@
 /**
- * The registry of connections. Owns the controllers and the shared clusters (one per kubeconfig and context, closed with
- * the last connection that uses it), and takes up or undoes what an earlier daemon left.
+ * The registry of connections. Owns the controllers and the shared clusters (one for all that read the same of a context,
+ * closed with the last connection that uses it), and takes up or undoes what an earlier daemon left.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import { BowlineError } from '../../api/errors.ts';
@@ -13,6 +13,8 @@ import type { KeeperCode } from '../redirect/keeper-objects.ts';
 import type { AgentCode } from '../redirect/session-objects.ts';
 import type { VolumeRegistry } from '../volumes/registry.ts';
 import type { Identity } from '../redirect/objects.ts';
+import { describe } from '../redirect/workload.ts';
+import type { Workload } from '../redirect/workload.ts';
 import { contendedBy, takeOver, waitUntilFree } from './contend.ts';
 import { ConnectionController } from './controller.ts';
 import type { ConnectionManager } from './manager.ts';
@@ -58,13 +60,13 @@ export async function startConnections(options: ConnectionsOptions, signal: Abor
     for (const listener of listeners) listener(change);
   };
 
-  /** One Cluster for all connections to the same context of the same kubeconfig; read anew each time, the user may have switched. */
+  /** Read anew each time: the user may have switched context, namespace or login. What reads the same is one Cluster. */
   async function useCluster(
     choice: ClusterChoice,
     abort: AbortSignal,
   ): Promise<{ cluster: Cluster; release: () => void }> {
     const opened = await options.openCluster(choice, abort);
-    const key = JSON.stringify([choice.kubeconfig, opened.context, opened.server]);
+    const key = JSON.stringify([choice.kubeconfig, opened.fingerprint]);
     let shared = clusters.get(key);
     if (shared === undefined) clusters.set(key, (shared = { cluster: opened, users: 0 }));
     else await opened.close();
@@ -78,12 +80,24 @@ export async function startConnections(options: ConnectionsOptions, signal: Abor
     return { cluster: mine.cluster, release };
   }
 
-  function nameFor(wanted: string, context: string): string {
-    const existing = controllers.get(wanted)?.snapshot();
-    if (existing === undefined) return wanted;
-    const qualified = `${context}:${wanted}`;
-    if (existing.context !== context && !controllers.has(qualified)) return qualified;
-    throw alreadyConnected(wanted);
+  /** The short name, unless something else has it: the same name in another cluster, or of another kind. */
+  function nameFor(namespace: string, workload: Workload | undefined, cluster: Cluster): string {
+    const [short, withKind] =
+      workload === undefined
+        ? [namespace, namespace]
+        : [`${namespace}/${workload.name}`, `${namespace}/${describe(workload)}`];
+    const { context, server } = cluster;
+    const place = `${context}@${new URL(server).host}`;
+    const wanted = [short, withKind, `${context}:${short}`, `${context}:${withKind}`, `${place}:${withKind}`];
+    for (const name of wanted) {
+      const existing = controllers.get(name)?.snapshot();
+      if (existing === undefined) return name;
+      const { target } = existing;
+      const sameWorkload = target?.kind === workload?.kind && target?.name === workload?.name;
+      const samePlace = existing.context === context && existing.server === server && existing.namespace === namespace;
+      if (samePlace && sameWorkload) throw alreadyConnected(name);
+    }
+    throw alreadyConnected(short);
   }
 
   function alreadyConnected(name: string): BowlineError {

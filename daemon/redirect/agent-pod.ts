@@ -12,6 +12,7 @@ import type {
   V1Volume,
 } from '@kubernetes/client-node';
 import { agentCommand, codeFolder, imageFolder, sessionFolder } from '../../agent-image/contract.ts';
+import { agentResources } from './agent-resources.ts';
 import { leaveLostNode } from './lost-node.ts';
 import { codeConfigMapName, readinessGate, sessionLabels, sessionObjectName, sessionSelector } from './objects.ts';
 import type { Workload } from './workload.ts';
@@ -36,6 +37,8 @@ export interface AgentPodOptions {
   user?: { uid: number; gid: number };
   /** A node of an original: preferred, or required where a volume can only be mounted there. */
   node?: { name: string; required: boolean };
+  /** The original's container in a running pod. */
+  running?: V1Container;
   /** With --stop-original the clone of a StatefulSet takes the ordinal's host name. */
   takeHostname: boolean;
   /** The variables of the original's image may have to be asked for, see environment/image.ts. */
@@ -159,11 +162,7 @@ function agentContainer(original: V1Container, pod: V1PodSpec, options: AgentPod
       ...(options.image.hasAgent ? [] : [{ name: 'bowline-agent', mountPath: codeFolder, readOnly: true }]),
       ...(options.shareImageFolder === true ? [imageFolderMount] : []),
     ],
-    // Not the workload's own requests: the clone shall fit where the workload barely does.
-    resources: {
-      requests: { cpu: '10m', memory: '64Mi' },
-      limits: { memory: '512Mi', ...(original.resources?.limits?.['cpu'] === undefined ? {} : { cpu: '2' }) },
-    },
+    resources: agentResources(options.running?.resources ?? original.resources),
     securityContext: agentSecurity(original.securityContext, pod, options),
     terminationMessagePolicy: 'FallbackToLogsOnError',
   };
@@ -244,8 +243,8 @@ function hostnames(
   subdomain: string | undefined,
 ): Partial<V1PodSpec> {
   // The pod's own name under a headless Service: the ordinal's for a StatefulSet that has no other pod under it now.
-  if (workload.kind === 'StatefulSet' && (options.takeHostname || workload.replicas === 1)) {
-    return { hostname: `${workload.name}-0`, ...(workload.serviceName ? { subdomain: workload.serviceName } : {}) };
+  if (workload.firstPod !== undefined && (options.takeHostname || workload.replicas === 1)) {
+    return { hostname: workload.firstPod, ...(workload.serviceName ? { subdomain: workload.serviceName } : {}) };
   }
   return { ...(hostname === undefined ? {} : { hostname }), ...(subdomain === undefined ? {} : { subdomain }) };
 }

@@ -173,7 +173,7 @@ async function watchReplicaSet(cluster: Cluster, options: AgentWaitOptions, sign
       const refusal = refusalOf(set);
       if (refusal === undefined) continue;
       throw new BowlineError('AGENT_REFUSED', `Namespace ${namespace} does not admit the agent pod: ${refusal}`, {
-        hint: 'Ask an administrator, or change the workload so that its own pods would be admitted: the agent asks for no more than they do.',
+        hint: "It is a clone of the workload's pod with 64Mi and 10m of its own, and limits like the workload's (256Mi to 512Mi): make room for one more, or ask an administrator.",
         details: { namespace },
       });
     }

@@ -11,7 +11,7 @@ import type {
 } from '@kubernetes/client-node';
 import { setTimeout as delay } from 'node:timers/promises';
 import { BowlineError } from '../../api/errors.ts';
-import type { CallOptions, Cluster } from '../cluster/cluster.ts';
+import type { CallOptions, Cluster, Patch } from '../cluster/cluster.ts';
 import { configMaps, leases, pods } from '../cluster/resources.ts';
 import { putBackManagers } from './managed-fields.ts';
 import { keptPodName, metadata, recordAnnotation } from './objects.ts';
@@ -72,6 +72,41 @@ export function podManifest(pod: V1Pod): V1Pod {
   };
 }
 
+/** The record of a session that stops its originals: what to put back. */
+export function withStopped(record: SessionRecord, workload: Workload): SessionRecord {
+  const managedFields = workload.object.metadata?.managedFields;
+  return {
+    ...record,
+    stopped: {
+      replicas: workload.replicas,
+      ready: workload.pods.filter(isReady).length,
+      ...(managedFields === undefined ? {} : { managedFields }),
+    },
+  };
+}
+
+export function stoppedPatch(stopped: SessionRecord): Patch {
+  return { type: 'merge', body: { metadata: { annotations: { [recordAnnotation]: JSON.stringify(stopped) } } } };
+}
+
+/**
+ * From what a bare pod is made again; `undefined` for a workload that has replicas. No Secret: whoever may read ConfigMaps
+ * here may read pods too, and saw the same in the pod itself. A keeper that makes pods anew so needs no right to read Secrets.
+ */
+export function keptPod(
+  workload: Workload,
+  session: string,
+  owner: V1OwnerReference | undefined,
+): V1ConfigMap | undefined {
+  if (workload.kind !== 'Pod') return undefined;
+  return {
+    apiVersion: 'v1',
+    kind: 'ConfigMap',
+    metadata: metadata(session, workload.namespace, keptPodName(session), owner),
+    data: { 'pod.json': JSON.stringify(podManifest(workload.object)) },
+  };
+}
+
 export interface StopOptions extends CallOptions {
   signal: AbortSignal;
   owner: V1OwnerReference;
@@ -88,28 +123,10 @@ export async function stopOriginals(
 ): Promise<SessionRecord> {
   const { namespace, name, kind } = workload;
   const call: CallOptions = {}; // changes are not cut off half way
-  const managedFields = workload.object.metadata?.managedFields;
-  const stopped: SessionRecord = {
-    ...record,
-    stopped: {
-      replicas: workload.replicas,
-      ready: workload.pods.filter(isReady).length,
-      ...(managedFields === undefined ? {} : { managedFields }),
-    },
-  };
-  if (kind === 'Pod') {
-    // No Secret: whoever may read ConfigMaps here may read pods too, and saw the same in the pod itself. A keeper that
-    // makes pods anew so needs no right to read Secrets.
-    const manifest: V1ConfigMap = {
-      apiVersion: 'v1',
-      kind: 'ConfigMap',
-      metadata: metadata(record.session, namespace, keptPodName(record.session), options.owner),
-      data: { 'pod.json': JSON.stringify(podManifest(workload.object)) },
-    };
-    await cluster.create(configMaps, manifest, call);
-  }
-  const annotations = { [recordAnnotation]: JSON.stringify(stopped) };
-  await cluster.patch(leases, leaseName, namespace, { type: 'merge', body: { metadata: { annotations } } }, call);
+  const stopped = withStopped(record, workload);
+  const kept = keptPod(workload, record.session, options.owner);
+  if (kept !== undefined) await cluster.create(configMaps, kept, call);
+  await cluster.patch(leases, leaseName, namespace, stoppedPatch(stopped), call);
   if (kind === 'Pod') {
     await cluster.delete(pods, name, namespace, { ...call, preconditions: { uid: workload.uid } });
   } else {

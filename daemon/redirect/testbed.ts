@@ -21,6 +21,7 @@ export function workloadOf(options: WorkloadOptions = {}): Workload {
     namespace: 'shop',
     uid: 'uid-of-web',
     replicas,
+    ...(kind === 'StatefulSet' ? { firstPod: 'web-0' } : {}),
     claimTemplates: [],
     pods: [],
     template: {

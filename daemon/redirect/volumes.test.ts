@@ -13,7 +13,7 @@ const template: V1PodTemplateSpec = {
     ],
   },
 };
-const deployment = { name: 'shop', template, claimTemplates: [] };
+const deployment = { template, claimTemplates: [] };
 const claims = (name: string, ...accessModes: string[]): Map<string, V1PersistentVolumeClaim> =>
   new Map([[name, { apiVersion: 'v1', kind: 'PersistentVolumeClaim', metadata: { name }, spec: { accessModes } }]]);
 
@@ -52,9 +52,10 @@ test('a volume for one pod alone stays with the original: the clone has an empty
 });
 
 test('of a StatefulSet the claim of its first pod; where there is none, an empty folder', () => {
-  const set = { name: 'db', template: { spec: { ...template.spec!, volumes: [] } }, claimTemplates: ['data'] };
-  const plan = claimPlan(set, claims('data-db-0', 'ReadWriteOnce'));
-  assert.deepEqual([plan.claims, plan.sameNode], [{ data: 'data-db-0' }, true]);
+  const spec = { ...template.spec!, volumes: [] };
+  const set = { firstPod: 'db-5', template: { spec }, claimTemplates: ['data'] };
+  const plan = claimPlan(set, claims('data-db-5', 'ReadWriteOnce'));
+  assert.deepEqual([plan.claims, plan.sameNode], [{ data: 'data-db-5' }, true]);
   const without = claimPlan(set, new Map());
   assert.deepEqual([without.claims, without.template.spec?.volumes], [{}, [{ name: 'data', emptyDir: {} }]]);
 });

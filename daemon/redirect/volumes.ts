@@ -18,7 +18,7 @@ export interface ClaimPlan {
   warnings: Warning[];
 }
 
-type Claimed = Pick<Workload, 'name' | 'template' | 'claimTemplates'>;
+type Claimed = Pick<Workload, 'firstPod' | 'template' | 'claimTemplates'>;
 
 interface ClaimedVolume {
   name: string;
@@ -38,11 +38,11 @@ export async function planClaims(cluster: Cluster, workload: Workload, options: 
   return claimPlan(workload, found);
 }
 
-function claimedVolumes({ name: workload, template, claimTemplates }: Claimed): ClaimedVolume[] {
+function claimedVolumes({ firstPod, template, claimTemplates }: Claimed): ClaimedVolume[] {
   const direct = (template.spec?.volumes ?? []).flatMap(({ name, persistentVolumeClaim: claim }) =>
     claim === undefined ? [] : [{ name, claimName: claim.claimName, fromTemplate: false }],
   );
-  const own = claimTemplates.map((name) => ({ name, claimName: `${name}-${workload}-0`, fromTemplate: true }));
+  const own = claimTemplates.map((name) => ({ name, claimName: `${name}-${firstPod}`, fromTemplate: true }));
   return [...direct, ...own];
 }
 

@@ -28,6 +28,8 @@ export interface Workload {
   replicas: number;
   /** As the workload's controller makes its pods; for a bare pod made from itself. */
   template: V1PodTemplateSpec;
+  /** StatefulSet: the name of its first pod. */
+  firstPod?: string;
   /** StatefulSet: its governing Service. */
   serviceName?: string;
   /** StatefulSet: names of its volumeClaimTemplates. */
@@ -266,6 +268,7 @@ type AnyWorkload = KubernetesObject & {
     replicas?: number;
     template?: V1PodTemplateSpec;
     serviceName?: string;
+    ordinals?: { start?: number };
     volumeClaimTemplates?: Array<{ metadata?: { name?: string } }>;
   };
   status?: { desiredNumberScheduled?: number };
@@ -329,6 +332,7 @@ async function read(
     ...base,
     replicas: kind === 'DaemonSet' ? (status?.desiredNumberScheduled ?? own.length) : (spec?.replicas ?? 1),
     template: spec?.template ?? {},
+    ...(kind === 'StatefulSet' ? { firstPod: `${name}-${spec?.ordinals?.start ?? 0}` } : {}),
     ...(spec?.serviceName === undefined ? {} : { serviceName: spec.serviceName }),
     pods: own,
   };

@@ -190,6 +190,17 @@ void suite('the command', { timeout: 600_000 }, () => {
     assert.deepEqual([stopped.exitCode, JSON.parse(stopped.stdout)], [7, { running: false }]);
   });
 
+  test('Ctrl-C after the connect and before the COMMAND has started: exit status 130, nothing is left', async () => {
+    const command = dev.start([...connect('--json'), '--', 'sleep', '600']);
+    const end = ended(command);
+    createInterface(command.stderr!).on('line', (line) => {
+      if (line.startsWith('{"type":"result"')) command.kill('SIGINT');
+    });
+    assert.equal((await end).exitCode, 130);
+    assert.deepEqual(await connections(), []);
+    await untouched();
+  });
+
   test('--dry-run changes nothing, and lists what a connect then does', async () => {
     const plan = Plan.parse(await dev.json([...connect(), '--dry-run']));
     await untouched();

@@ -4,6 +4,7 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before as beforeAll, suite, test } from 'node:test';
 import { shopImage } from '../../examples/shop/image.ts';
+import { keptPodName } from '../../daemon/redirect/objects.ts';
 import { startLoad } from '../cluster/load.ts';
 import { pauseImage } from '../cluster/configuration.ts';
 import {
@@ -13,6 +14,7 @@ import {
   before,
   container,
   deploy,
+  fails,
   podSpec,
   service,
   startDaemon,
@@ -160,8 +162,24 @@ void suite('options of a redirect', { concurrency: 4, timeout: 170_000 }, () => 
     await using program = await startProgram();
     const connect = async (target: string): Promise<string> => {
       const ports = [{ local: program.port, remote: 8080 }];
-      const connection = await daemon.connect({ namespace: namespace.name, target, ports, stopOriginal: true });
+      const request = { namespace: namespace.name, target, ports, stopOriginal: true };
+      const planned = (await daemon.plan(request)).actions.filter(({ why }) => why.startsWith('--stop-original'));
+      const connection = await daemon.connect(request);
       assert.equal(connection.originals?.stopped, true);
+      const pod = target.startsWith('pod/');
+      assert.deepEqual(
+        planned.map(({ verb, object }) =>
+          `${verb} ${object}`.replace(/bowline-(?!pod-|statefulset-|deployment-)[^-]+/, 'ID'),
+        ),
+        pod
+          ? ['create configmaps/ID-original-pod', 'patch leases/bowline-pod-solo', 'delete pod/solo']
+          : [
+              `patch leases/bowline-${target.startsWith('sts/') ? 'statefulset-db' : 'deployment-web'}`,
+              `scale ${target}`,
+            ],
+      );
+      const kept = ['get', 'configmap', keptPodName(connection.id), '--ignore-not-found', '-o', 'name'];
+      assert.equal(await namespace.kubectl(kept), pod ? `configmap/${keptPodName(connection.id)}` : '');
       return connection.name;
     };
     const names = await Promise.all(['deploy/web', 'sts/db', 'pod/solo'].map(connect));
@@ -253,11 +271,16 @@ void suite('options of a redirect', { concurrency: 4, timeout: 170_000 }, () => 
   });
 
   /** The administrator's kubeconfig with its context under a second name beside it. */
-  async function kubeconfigWithContext({ test }: TestDaemon, name: string, folder: string): Promise<string> {
+  async function kubeconfigWithContext(
+    { test }: TestDaemon,
+    name: string,
+    folder: string,
+    namespace?: string,
+  ): Promise<string> {
     const config = JSON.parse(await test.kubectl(['config', 'view', '--raw', '--flatten', '-o', 'json'])) as {
       contexts: Array<{ name: string; context: object }>;
     };
-    config.contexts.push({ name, context: config.contexts[0]!.context });
+    config.contexts.push({ name, context: { ...config.contexts[0]!.context, ...(namespace && { namespace }) } });
     const file = join(folder, 'config');
     await writeFile(file, JSON.stringify(config));
     return file;
@@ -297,6 +320,53 @@ void suite('options of a redirect', { concurrency: 4, timeout: 170_000 }, () => 
       await assertNoSession(namespace);
       await assertAsBefore(namespace, was[index]!);
     }
+  });
+
+  void test('two workloads of one name; a namespace that the user switches to; a namespace that bounds its containers', async () => {
+    const pods = { replicas: 1, serviceName: 'web', ordinals: { start: 5 } };
+    const bounds = { max: { cpu: '1', memory: '256Mi' }, default: { cpu: '500m', memory: '128Mi' } };
+    const limits = {
+      apiVersion: 'v1',
+      kind: 'LimitRange',
+      metadata: { name: 'bounds' },
+      spec: {
+        limits: [{ type: 'Container', ...bounds, defaultRequest: { cpu: '10m', memory: '32Mi' } }],
+      },
+    };
+    const deployment = workload('Deployment', 'web', podSpec([container(daemon.test)]));
+    const set = workload('StatefulSet', 'web', podSpec([container(daemon.test)], { hostname: 'kept' }), pods) as {
+      spec: { selector: { matchLabels: object }; template: { metadata: { labels: object } } };
+    };
+    set.spec.selector.matchLabels = set.spec.template.metadata.labels = { app: 'set' };
+    await using one = await deploy(daemon, {
+      objects: [limits, deployment, set, service('web', 'web', web), service('set', 'set', web)],
+      ready: ['deploy/web', 'sts/web'],
+      urls: ['web', 'set'],
+    });
+    await using two = await deploy(daemon, { objects: [], ready: [], urls: [] });
+    const was = await before(one);
+    await using program = await startProgram();
+    await using folder = await stateFolder();
+    const kubeconfig = await kubeconfigWithContext(daemon, 'mine', folder.path, one.name);
+    const request = { kubeconfig, context: 'mine', ports: [{ local: program.port, remote: 8080 }] };
+    const first = await daemon.connect({ ...request, target: 'deploy/web' });
+    const second = await daemon.connect({ ...request, target: 'sts/web' });
+    assert.deepEqual([first.name, second.name], [`${one.name}/web`, `${one.name}/sts/web`]);
+    for (const url of ['web', 'set']) assert.equal((await ask(daemon, one, url)).by, 'machine');
+    const host = await one.kubectl(['get', 'pod', second.agent!.pod, '-o', 'jsonpath={.spec.hostname}']);
+    assert.equal(host, 'web-5', 'of the first ordinal');
+    await fails(
+      daemon.connect({ ...request, target: 'sts/web' }),
+      'ALREADY_CONNECTED',
+      /sts\/web is connected already/,
+    );
+    // As `kubectl config set-context --current --namespace` while others are connected with the same file.
+    await kubeconfigWithContext(daemon, 'mine', folder.path, two.name);
+    const third = await daemon.connect({ kubeconfig, context: 'mine' });
+    assert.equal(third.name, two.name);
+    await Promise.all([first, second, third].map(({ name }) => daemon.disconnect(name)));
+    await assertNoSession(one);
+    await assertAsBefore(one, was);
   });
 
   void test('variables: of the process; of a command where processes are shared; of the agent where nothing can be run', async () => {

@@ -12,7 +12,7 @@ import { connect as connectTcp, createServer as createTcpServer, type AddressInf
 import { bundleAgent } from '../../agent-image/bundle.ts';
 import { bundleKeeper } from '../../keeper/bundle.ts';
 import { BowlineError, type ErrorCode } from '../../api/errors.ts';
-import { ConnectRequest, type Connection, type ConnectInput } from '../../api/schema.ts';
+import { ConnectRequest, type Connection, type ConnectInput, type Plan } from '../../api/schema.ts';
 import type { Cluster } from '../../daemon/cluster/cluster.ts';
 import { openCluster } from '../../daemon/cluster/open.ts';
 import type { ConnectionManager, OnProgress } from '../../daemon/connections/manager.ts';
@@ -34,6 +34,7 @@ export interface TestDaemon extends AsyncDisposable {
   cluster: Cluster;
   /** Connects, with `names: env` and a short drain unless the request says otherwise. */
   connect(request: Partial<ConnectInput>, signal?: AbortSignal, onStep?: (step: string) => void): Promise<Connection>;
+  plan(request: Partial<ConnectInput>): Promise<Plan>;
   disconnect(name: string, onStep?: (step: string) => void): Promise<Connection>;
   /** Ends as after a kill: tunnels are cut, nothing is released, the state files stay. */
   crash(): Promise<void>;
@@ -128,16 +129,15 @@ export async function startDaemon(test: TestCluster, options: TestDaemonOptions 
       await Promise.all(opened.map((each) => each.close()));
       await kept[Symbol.asyncDispose]();
     })());
+  const whole = (request: Partial<ConnectInput>): ConnectRequest =>
+    ConnectRequest.parse({ kubeconfig, context: options.context, names: 'env', drainSeconds: 5, ...request });
   return {
     test,
     manager,
     cluster,
     connect: (request, signal = never, onStep = () => undefined) =>
-      manager.connect(
-        ConnectRequest.parse({ kubeconfig, context: options.context, names: 'env', drainSeconds: 5, ...request }),
-        tell(onStep),
-        signal,
-      ),
+      manager.connect(whole(request), tell(onStep), signal),
+    plan: (request) => manager.plan(whole(request), never),
     disconnect: (name, onStep = () => undefined) => manager.disconnect(name, tell(onStep), never),
     crash: () => end(false),
     [Symbol.asyncDispose]: () => end(true),
