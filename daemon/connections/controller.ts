@@ -281,6 +281,11 @@ export class ConnectionController implements Supervised {
     }
   }
 
+  async saveYielded(yielded: string[]): Promise<void> {
+    this.current.session = { ...this.session, yielded };
+    await this.save(this.session.phase);
+  }
+
   setKeeper(keeper: Connection['keeper']): void {
     if (this.current.keeper === keeper) return;
     this.current.keeper = keeper;

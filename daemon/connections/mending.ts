@@ -1,11 +1,14 @@
 /**
- * What somebody deleted of a session that still is ours: the way to the originals and the agent's Secret are made again as they
- * were, and without its ReplicaSet the session is lost, to be connected anew. Owns nothing.
+ * What somebody deleted or changed of a session that still is ours: the way to the originals and the agent's Secret are made
+ * again as they were, a Service with another selector is his, and without its ReplicaSet the session is lost, to be connected
+ * anew. Owns nothing.
  */
 import { BowlineError } from '../../api/errors.ts';
 import { leases, replicaSets, services } from '../cluster/resources.ts';
 import { leaseOwner } from '../redirect/lease.ts';
-import { originalsServiceName, sessionObjectName } from '../redirect/objects.ts';
+import { originalsServiceName, sessionLabel, sessionObjectName } from '../redirect/objects.ts';
+import { readOriginal } from '../redirect/record.ts';
+import { restoreService } from '../redirect/services.ts';
 import { createOriginalsService, createSecret, originalsService, sessionSecret } from '../redirect/session-objects.ts';
 import type { Tie } from './tie.ts';
 import { lossOf } from './upkeep.ts';
@@ -15,6 +18,8 @@ export interface Mended extends Tie {
   silent(): number;
   /** The session is not ours any more, or cannot go on. */
   lose(loss: BowlineError): void;
+  /** Saved before what is left of ours on these Services goes: they are somebody else's from here on. */
+  saveYielded(services: string[]): Promise<void>;
 }
 
 /** Throws when `signal` is aborted, also by the loss that is found here. `timeout` in milliseconds. */
@@ -24,6 +29,26 @@ export async function confirmOurs(tie: Mended, signal: AbortSignal, timeout = 15
   const loss = lossOf(session, lease, tie.silent());
   if (loss !== undefined) tie.lose(loss);
   signal.throwIfAborted();
+}
+
+/**
+ * A Service to which somebody gave another selector is his. What is left of ours on it goes at once: with not-ready addresses
+ * published, the agent would be an endpoint beside the originals.
+ */
+export async function yieldServices(tie: Mended, signal: AbortSignal): Promise<void> {
+  const { cluster, session, log } = tie;
+  const { id, namespace, proofs } = session;
+  for (const { service: name } of proofs) {
+    const found = await cluster.find(services, name, namespace, { signal });
+    const ours = found !== undefined && readOriginal(found)?.session === id;
+    if (!ours || found.spec?.selector?.[sessionLabel] === id) continue;
+    // Whoever ends the session puts it back in the same two steps.
+    await confirmOurs(tie, signal);
+    const { yielded = [] } = tie.session;
+    if (!yielded.includes(name)) await tie.saveYielded([...yielded, name]);
+    await restoreService(cluster, name, namespace, id, {});
+    log.warn('service-yielded', { connection: tie.name, service: name });
+  }
 }
 
 /** The agent knows the originals by one address: only a Service with that one helps. Throws CHANGED_MEANWHILE where there is none. */

@@ -47,6 +47,8 @@ export const Session = z.object({
   ),
   /** The Services lead to the originals, or are on the way there, until an agent can be reached again. */
   suspended: z.optional(z.boolean()),
+  /** Services to which somebody else gave another selector: they are not redirected again. */
+  yielded: z.optional(z.array(z.string())),
   warnings: z.array(Warning),
 });
 export type Session = z.infer<typeof Session>;

@@ -9,7 +9,7 @@ import type { OpenInboundOptions } from '../../tunnel/inbound.ts';
 import { agentRunning, describeAgent, type RunningAgent } from '../redirect/agent-wait.ts';
 import { proveRedirect } from '../redirect/proof.ts';
 import { keepKeeper, type Kept } from './keeper.ts';
-import { confirmOurs, mendAgent, mendOriginals, type Mended } from './mending.ts';
+import { confirmOurs, mendAgent, mendOriginals, yieldServices, type Mended } from './mending.ts';
 import { reachAgent } from './reach.ts';
 import { agentLeaves, canSuspend, hasAgent, resumeRedirect, suspendRedirect } from './suspension.ts';
 import type { Tunnels } from './tunnels.ts';
@@ -205,6 +205,7 @@ export class Supervision {
     const { id: session, namespace, proofs: targets } = tie.session;
     try {
       await mendOriginals(tie, signal);
+      await yieldServices(tie, signal);
       if (targets.length > 0) {
         const tunnel = tunnels.outbound;
         tie.proved(await proveRedirect(tie.cluster, { session, namespace, targets, tunnel, timeout, signal }));

@@ -28,7 +28,7 @@ const leaveBound = 15_000;
 
 /**
  * To the agent `agent`, once no other pod of the session is left: it would be an endpoint too, and may not listen any more.
- * A Service that was not yet led back, or is gone, is left as it is.
+ * A Service that was not yet led back, is gone, or is somebody else's by now is left as it is.
  */
 export async function resumeRedirect(
   cluster: Cluster,
@@ -36,7 +36,7 @@ export async function resumeRedirect(
   agent: string,
   signal: AbortSignal,
 ): Promise<void> {
-  const { id, namespace, proofs } = session;
+  const { id, namespace, proofs, yielded } = session;
   const until = Date.now() + leaveBound;
   for (;;) {
     const all = await cluster.list(pods, { namespace, labelSelector: `${sessionLabel}=${id}`, signal });
@@ -47,6 +47,7 @@ export async function resumeRedirect(
     await delay(200, undefined, { signal });
   }
   for (const { service: name } of proofs) {
+    if (yielded?.includes(name) === true) continue;
     const service = await cluster.find(services, name, namespace, { signal });
     if (service === undefined || readOriginal(service)?.session === id) continue;
     await redirectService(cluster, service, id, { signal });

@@ -4,7 +4,7 @@
  * resourceVersion, and one of them is refused and looks again.
  */
 import { setTimeout as delay } from 'node:timers/promises';
-import type { KubernetesObject, V1OwnerReference, V1ServiceAccount } from '@kubernetes/client-node';
+import type { KubernetesObject, V1Deployment, V1OwnerReference, V1ServiceAccount } from '@kubernetes/client-node';
 import { BowlineError } from '../../api/errors.ts';
 import type { CallOptions, Cluster, Right } from '../cluster/cluster.ts';
 import {
@@ -50,11 +50,14 @@ export async function ensureKeeper(
   ]);
 }
 
-/** Whether the Deployment of the namespace's keeper is there, and to stay. */
+/** Whether the Deployment of the namespace's keeper is there, to stay, and to run. */
 export async function hasKeeper(cluster: Cluster, namespace: string, call: CallOptions): Promise<boolean> {
   const found = await cluster.find(deployments, keeperName, namespace, call);
-  return found !== undefined && found.metadata?.deletionTimestamp === undefined;
+  return found !== undefined && found.metadata?.deletionTimestamp === undefined && !isAtRest(found);
 }
+
+/** Scaled to no pod by somebody. It is made anew and not scaled up: whoever makes a keeper needs no right to change one. */
+const isAtRest = (object: KubernetesObject): boolean => (object as V1Deployment).spec?.replicas === 0;
 
 /** Takes the mark of the namespace's keeper off a Lease, so that the next one has to give a sign of its own. */
 export async function unmarkLease(cluster: Cluster, held: HeldLease, call: CallOptions): Promise<void> {
@@ -96,7 +99,7 @@ async function ensureRoot(
   }
 }
 
-/** One that belongs to a former root is about to be collected: it is made anew, because nothing of it works any more. */
+/** One that belongs to a former root is about to be collected: it is made anew, because nothing of it works any more. One at rest too. */
 async function ensureChild(
   cluster: Cluster,
   resource: Resource<KubernetesObject>,
@@ -113,7 +116,8 @@ async function ensureChild(
         throw error;
       });
       if (existing === 'unknown') return;
-      if (existing?.metadata?.ownerReferences?.some(({ uid }) => uid === root) === true) return;
+      const stays = existing?.metadata?.ownerReferences?.some(({ uid }) => uid === root) === true;
+      if (stays && !isAtRest(existing)) return;
       const uid = existing?.metadata?.uid;
       if (uid !== undefined) {
         await cluster.delete(resource, name, namespace, {

@@ -3,7 +3,6 @@
  * through the Service to the agent and through the tunnel to this daemon. `connected` is never said without it.
  */
 import { setTimeout as delay } from 'node:timers/promises';
-import { isDeepStrictEqual } from 'node:util';
 import * as z from 'zod/mini';
 import type { AgentCalls } from '../../agent-image/contract.ts';
 import { BowlineError } from '../../api/errors.ts';
@@ -11,7 +10,6 @@ import type { OutboundTunnel } from '../../tunnel/tunnel.ts';
 import type { Cluster } from '../cluster/cluster.ts';
 import { endpointSlices, services } from '../cluster/resources.ts';
 import { sessionLabel, sessionObjectName } from './objects.ts';
-import { readOriginal } from './record.ts';
 import type { RoutedService } from './routes.ts';
 
 /** One port of one redirected Service; kept with the session, so that a restarted daemon can prove again. */
@@ -101,23 +99,12 @@ async function checkSelector(
         (fieldsV1 as { 'f:spec'?: { 'f:selector'?: object } })?.['f:spec']?.['f:selector'] !== undefined,
     )
     .sort((a, b) => String(b.time).localeCompare(String(a.time)))[0];
-  const original = readOriginal(service);
-  const { selector = {}, publishNotReadyAddresses } = service.spec ?? {};
-  const labels = Object.entries(selector).map(([key, value]) => `${key}=${value}`);
-  const happened =
-    original !== undefined && isDeepStrictEqual(selector, original.selector)
-      ? 'led back to its own pods'
-      : `given the selector ${labels.length === 0 ? '{}' : labels.join(',')}`;
-  // The agent has the workload's labels, and is an endpoint wherever those that are not ready are wanted.
-  const stays =
-    publishNotReadyAddresses === true && original?.publishNotReadyAddresses !== true
-      ? ' It still publishes addresses that are not ready, so where it selects its own pods, some requests go on to arrive at this machine.'
-      : '';
+  const labels = Object.entries(service.spec?.selector ?? {}).map(([key, value]) => `${key}=${value}`);
   throw new BowlineError(
     'CHANGED_MEANWHILE',
-    `Service ${name} in namespace ${namespace} was ${happened} by ${writer?.manager ?? 'somebody'}${writer?.time === undefined ? '' : ` at ${String(writer.time)}`}.${stays}`,
+    `Service ${name} in namespace ${namespace} was given the selector ${labels.length === 0 ? '{}' : labels.join(',')} by ${writer?.manager ?? 'somebody'}${writer?.time === undefined ? '' : ` at ${String(writer.time)}`}. Its requests do not come to this machine any more, and nothing of the redirect is left on it.`,
     {
-      hint: '`bowline disconnect` puts back what is left of the redirect; to have it again, connect again. A GitOps controller changes what differs from its source: pause it for this Service before.',
+      hint: 'To have them again, disconnect and connect again. A GitOps controller changes what differs from its source: pause it for this Service before.',
       details: { service: name, manager: writer?.manager },
     },
   );

@@ -236,7 +236,7 @@ void suite('the keeper', { concurrency: 3, timeout: 600_000 }, () => {
     await assertAsBefore(namespace, was);
   });
 
-  void test('one that somebody deleted is made again, and watches; where it cannot be, that is said', async () => {
+  void test('one that somebody deleted or scaled to 0 is made again, and watches; where it cannot be, that is said', async () => {
     await using namespace = await deployWeb();
     await namespace.apply([workload('Deployment', 'api', webSpec()), service('api', 'api', web)]);
     await namespace.rollout('deploy/api');
@@ -244,9 +244,14 @@ void suite('the keeper', { concurrency: 3, timeout: 600_000 }, () => {
     await connectAndVanish({ namespace: namespace.name, target: 'deploy/web' }, async () => {
       const uid = async (): Promise<string> =>
         namespace.kubectl(['get', 'deploy/bowline-keeper', '--ignore-not-found', '-o', 'jsonpath={.metadata.uid}']);
-      const first = await uid();
-      await namespace.kubectl(['delete', 'deploy/bowline-keeper']);
-      await namespace.waitFor('another keeper', async () => !['', first].includes(await uid()));
+      for (const end of [
+        ['delete', 'deploy/bowline-keeper'],
+        ['scale', 'deploy/bowline-keeper', '--replicas=0'],
+      ]) {
+        const former = await uid();
+        await namespace.kubectl(end);
+        await namespace.waitFor('another keeper', async () => !['', former].includes(await uid()), { timeout: 30_000 });
+      }
     });
     await restored(namespace);
 
