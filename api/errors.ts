@@ -48,6 +48,7 @@ export const errorCodes = {
   // cluster
   API_UNREACHABLE: 'cluster',
   API_ERROR: 'cluster',
+  NOT_ADMITTED: 'cluster', // quota, admission
   NAMESPACE_NOT_FOUND: 'cluster',
   WORKLOAD_NOT_FOUND: 'cluster',
   WORKLOAD_UNSUPPORTED: 'cluster',

@@ -76,6 +76,15 @@ export function apiError(subject: Subject, caller: Caller, failure: HttpFailure)
       details: { ...details, missing: [rightOf(subject)] },
     });
   }
+  if (failure.status === 403 && status.fromKubernetes) {
+    const quota = status.message.includes('exceeded quota');
+    return new BowlineError('NOT_ADMITTED', `The cluster does not let you ${what}: ${said}`, {
+      hint: quota
+        ? 'Make room in the quota of the namespace, or ask an administrator for more.'
+        : 'A rule of the cluster refuses it, whatever your rights: ask an administrator.',
+      details,
+    });
+  }
   if (failure.status === 404 && status.kind === 'namespaces') {
     return new BowlineError(
       'NAMESPACE_NOT_FOUND',

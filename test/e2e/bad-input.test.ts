@@ -181,18 +181,26 @@ void suite('bad input', { concurrency: 4, timeout: 175_000 }, () => {
 
   void test('a quota, Pod Security or the scheduler refuses the agent: in its own words', async () => {
     await using namespace = await deployWeb();
-    await namespace.apply([
-      { apiVersion: 'v1', kind: 'ResourceQuota', metadata: { name: 'small' }, spec: { hard: { pods: '2' } } },
-    ]);
-    await namespace.waitFor('the quota to count', async () => {
-      const quota = await namespace.get<{ status?: { used?: { pods?: string } } }>('resourcequota', 'small');
-      return quota.status?.used?.pods === '2';
-    });
+    const limitTo = async (hard: Record<string, string>): Promise<void> => {
+      await namespace.apply([{ apiVersion: 'v1', kind: 'ResourceQuota', metadata: { name: 'small' }, spec: { hard } }]);
+      await namespace.waitFor('the quota to count', async () => {
+        const { status } = await namespace.get<{ status?: { used?: Record<string, string> } }>(
+          'resourcequota',
+          'small',
+        );
+        return Object.entries(hard).every(([what, most]) => status?.used?.[what] === most);
+      });
+    };
+    await limitTo({ pods: '2' });
     const request = { namespace: namespace.name, target: 'deploy/web' };
     const was = await before(namespace);
     await fails(daemon.connect(request), 'AGENT_REFUSED', /exceeded quota: small/, /administrator/);
     await assertNoSession(namespace);
     await assertAsBefore(namespace, was);
+    await namespace.kubectl(['delete', 'resourcequota', 'small']);
+    await limitTo({ services: '1' });
+    await fails(daemon.connect(request), 'NOT_ADMITTED', /create service.*exceeded quota: small/, /quota/);
+    await assertNoSession(namespace);
     await namespace.kubectl(['delete', 'resourcequota', 'small']);
 
     // Tightened after the workload was admitted: its pods run on, a new one would not.

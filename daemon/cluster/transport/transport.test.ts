@@ -240,7 +240,7 @@ test('answers become errors', async () => {
   assert.deepEqual(codes, [
     'RIGHTS_MISSING Forbidden',
     'CREDENTIALS_FAILED Forbidden',
-    'API_ERROR Forbidden',
+    'NOT_ADMITTED Forbidden',
     'CHANGED_MEANWHILE AlreadyExists',
     'API_ERROR NotFound',
     'API_ERROR InternalError',
