@@ -153,17 +153,17 @@ export interface MachineProgram extends AsyncDisposable {
 }
 
 /** The developer's program: says that it is the machine; /held it answers only when it is told to. */
-export async function startProgram(port = 0): Promise<MachineProgram> {
+export async function startProgram(port = 0, { host = '127.0.0.1', name = 'machine' } = {}): Promise<MachineProgram> {
   const requests: string[] = [];
   const held = Promise.withResolvers<void>();
   const server = createServer((request, response) => {
     requests.push(request.url ?? '');
-    const by = JSON.stringify({ by: 'machine', path: request.url });
+    const by = JSON.stringify({ by: name, path: request.url });
     const answer = (): unknown => response.writeHead(200, { connection: 'close' }).end(by);
     if (request.url === '/held') void held.promise.then(answer);
     else answer();
   });
-  server.listen(port, '127.0.0.1');
+  server.listen(port, host);
   await once(server, 'listening');
   return {
     port: (server.address() as AddressInfo).port,

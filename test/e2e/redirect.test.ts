@@ -246,6 +246,51 @@ void suite('redirect', { concurrency: 4, timeout: 170_000 }, () => {
     ]);
   });
 
+  void test('two ports for two programs, one of which is on ::1 alone; a Service that leads elsewhere fails the proof, and all is undone', async () => {
+    const ports = [
+      { name: 'http', containerPort: 8080 },
+      { name: 'admin', containerPort: 9090 },
+    ];
+    await using namespace = await deploy(daemon, {
+      objects: [
+        workload('Deployment', 'multi', podSpec([container(daemon.test, { ports })])),
+        service('multi', 'multi', [
+          { name: 'main', port: 80, targetPort: 'http' },
+          { name: 'admin', port: 81, targetPort: 'admin' },
+        ]),
+      ],
+      ready: ['deploy/multi'],
+      urls: ['multi', 'multi:81'],
+    });
+    await using program = await startProgram();
+    await using admin = await startProgram(0, { host: '::1', name: 'admin' });
+    const was = await before(namespace);
+    const request = {
+      namespace: namespace.name,
+      target: 'deploy/multi',
+      ports: [
+        { local: program.port, remote: 'http' },
+        { local: admin.port, remote: 'admin' },
+      ],
+    };
+    const { name } = await daemon.connect(request);
+    assert.equal((await ask(daemon, namespace, 'multi')).by, 'machine');
+    assert.equal((await ask(daemon, namespace, 'multi:81')).by, 'admin');
+    await daemon.disconnect(name);
+    await assertAsBefore(namespace, was);
+
+    // As in a cluster with something that leads around kube-proxy, which leaves a Service with this label alone.
+    const labels = { 'service.kubernetes.io/service-proxy-name': 'another' };
+    const elsewhere = service('elsewhere', 'multi', [{ port: 80, targetPort: 'http' }]);
+    await namespace.apply([{ ...elsewhere, metadata: { name: 'elsewhere', labels } }]);
+    const withIt = await before(namespace);
+    const refused = daemon.connect({ ...request, timeoutSeconds: 10 });
+    await fails(refused, 'PROOF_FAILED', /elsewhere:80 does not arrive at this machine/, /doctor/);
+    assert.equal((await ask(daemon, namespace, 'multi')).by.startsWith('multi-'), true);
+    await assertNoSession(namespace);
+    await assertAsBefore(namespace, withIt);
+  });
+
   void test('two containers: chosen by --container, else by the port asked for; the other is a sidecar of the agent', async () => {
     const containers = [
       container(daemon.test, { name: 'proxy', ports: [{ name: 'proxy', containerPort: 8080 }] }),
