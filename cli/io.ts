@@ -22,9 +22,9 @@ export interface Io {
 
 export function standardIo(args: string[], command: string[] | undefined): Io {
   const facts = platformFacts();
-  // `bowline logs | head` ends when nobody reads any more.
+  // `bowline logs | head` ends when nobody reads any more, with the status of a program that SIGPIPE ends.
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-    if (error.code === 'EPIPE') process.exit(0);
+    if (error.code === 'EPIPE') process.exit(128 + 13);
     throw error;
   });
   return {
