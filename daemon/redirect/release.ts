@@ -34,8 +34,11 @@ export interface ReleaseOptions {
   onStep: (step: string, message: string) => void;
 }
 
-/** No new connection for this long means that kube-proxy (minSyncPeriod 1 s) leads nobody to the agent any more. */
-const quietFor = 1000;
+/**
+ * No new connection for this long means that kube-proxy (minSyncPeriod 1 s) leads nobody to the agent any more, and that no SYN
+ * that was lost will be sent to it again, which is after 1 s (RFC 6298).
+ */
+const quietFor = 1200;
 const settleFor = 1200;
 /** On a busy node that takes longer; beyond this the agent has to serve them to their end by itself. */
 const settleAtMost = 4000;
