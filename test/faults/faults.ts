@@ -419,15 +419,18 @@ function targetBeforeKubeProxyKnows(): Fault {
       if (instance === undefined) throw new Error('only kube-proxy of our own cluster can be held');
       const held = stage.use(holdProgram(instance, 'kube-proxy'));
       const injected = await scale(stage, 0);
-      known = stage
-        .hears(/^disconnecting/, injected.began)
-        .then(() => delay(3000))
-        .finally(() => held[Symbol.asyncDispose]());
+      known = untilDisconnecting(stage, injected.began, held);
       known.catch(() => undefined); // said by `cleanUp`, where it comes to that
       return injected;
     },
     cleanUp: () => known,
   };
+}
+
+async function untilDisconnecting(stage: Stage, began: number, held: AsyncDisposable): Promise<void> {
+  await using _held = held;
+  await stage.hears(/^disconnecting/, began);
+  await delay(3000);
 }
 
 interface NodeFault extends Omit<Fault, 'inject' | 'prepare' | 'cleanUp'> {
