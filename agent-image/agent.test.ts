@@ -19,6 +19,7 @@ import {
   ownAddresses,
   runAgent,
   serveName,
+  serveNobody,
 } from './testbed.ts';
 
 const port = 8080;
@@ -114,11 +115,26 @@ void test('originals that refuse for a moment are asked again: a Service still l
   await using control = await connectOutbound(agent);
   await control.call('drain', {});
   const waiting = [get(address, port), get(address, port + 1)];
-  const asked = async (): Promise<number> => ((await control.call('status', {})) as AgentStatus).originalsTotal;
-  while ((await asked()) < 2);
+  while (((await control.call('status', {})) as AgentStatus).waiting < 2);
   await using _original = await serveName('original', originals, port);
   await using _beside = await serveName('beside', originals, port + 1);
   assert.deepEqual(await Promise.all(waiting), ['original', 'beside']);
+});
+
+void test('drained, the machine answers as long as no original does: a Service still leads to one that is gone', async () => {
+  const { agent: address, originals, machine } = ownAddresses();
+  await using _machine = await serveName('machine', machine, port);
+  await using agent = await runAgent([machinePort], { address, originals });
+  await using _tunnel = await connectInbound(agent, () => dialTcp({ host: machine, port }));
+  await using control = await connectOutbound(agent);
+  await control.call('drain', {});
+  assert.equal(await get(address, port, 'POST'), 'machine', 'the originals refuse');
+  {
+    await using _silent = await serveNobody(originals, port);
+    assert.equal(await get(address, port, 'POST'), 'machine', 'the originals do not answer a dial');
+  }
+  await using _original = await serveName('original', originals, port);
+  assert.equal(await get(address, port, 'POST'), 'original');
 });
 
 void test('a port where no original listens is refused after a moment, not after the patience with a machine', async () => {

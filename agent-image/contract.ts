@@ -63,7 +63,10 @@ export interface AgentCalls {
    * daemon. `arrived: false` with the reason when it went elsewhere.
    */
   probe: { request: { host: string; port: number; timeout: number }; answer: { arrived: boolean; detail: string } };
-  /** From now on new connections go to the originals; existing ones go on. Irreversible until `resume`. */
+  /**
+   * From now on new connections go to the originals, or to the machine while no original can be reached; existing ones go on.
+   * Irreversible until `resume`.
+   */
   drain: { request: Record<string, never>; answer: AgentStatus };
   resume: { request: Record<string, never>; answer: AgentStatus };
   status: { request: Record<string, never>; answer: AgentStatus };
@@ -112,6 +115,8 @@ export interface AgentStatus {
   /** Connections open at this moment, by where they go. */
   machine: number;
   originals: number;
+  /** Callers for whom nobody was found yet: they still need the way to the originals. */
+  waiting: number;
   /** Since start. */
   machineTotal: number;
   originalsTotal: number;

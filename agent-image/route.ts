@@ -24,12 +24,18 @@ const retryAfter = 250;
  * (`--iptables-min-sync-period`). Asked again, a Service leads to another one.
  */
 const settling = 1_500;
+/**
+ * Of one dial to the originals. Before kube-proxy knows that a pod has ended, a dial may be led to its address, where nobody says
+ * no: the node remembers the pod's hardware for most of a minute. Another dial may be led to another pod. It is long enough for a
+ * SYN that was lost, which is sent again after 1 s (RFC 6298).
+ */
+const dialTimeout = 1_500;
 
 export interface Routing {
   tunnels: InboundTunnels;
   traffic: Traffic;
   originals: string | undefined;
-  /** New connections go to the originals. */
+  /** New connections go to the originals, and to the machine only where no original can be reached yet. */
   drained: boolean;
 }
 
@@ -46,27 +52,34 @@ export async function route(caller: Socket, port: AgentPort, first: Buffer[], ro
   let elsewhere = false;
   for (;;) {
     const { originals, tunnels, traffic } = routing;
-    const passOn = originals !== undefined && (port.to === 'originals' || routing.drained);
-    let tunnel: InboundTunnel | undefined = passOn || elsewhere ? undefined : tunnels.current;
+    const theirs = originals !== undefined && port.to === 'originals';
+    const drained = originals !== undefined && routing.drained;
+    let tunnel: InboundTunnel | undefined = theirs || drained || elsewhere ? undefined : tunnels.current;
     if (tunnel === undefined) {
-      const answer =
-        originals === undefined
-          ? 'refused'
-          : await traffic.on('originals', toOriginals(caller, originals, port.port, replay, gone.signal));
-      if (answer === 'carried' || gone.signal.aborted) return;
-      // Nothing was said to anybody yet: the caller waits for whoever comes first, but not for ever.
-      const until = port.to === 'originals' && answer === 'refused' ? began + settling : deadline;
-      const wait = Math.min(until - performance.now(), retryAfter);
-      if (wait <= 0) break;
-      if (passOn || elsewhere) await delay(wait, undefined, { signal: gone.signal }).catch(() => undefined);
-      else tunnel = await tunnels.next(wait, gone.signal);
-      if (gone.signal.aborted) return;
-      if (elsewhere && !passOn) tunnel = tunnels.current;
-      if (tunnel === undefined) continue;
+      const original = originals === undefined ? 'refused' : await dialOriginal(originals, port.port, gone.signal);
+      if (gone.signal.aborted) {
+        if (typeof original === 'object') original.destroy();
+        return;
+      }
+      if (typeof original === 'object') return traffic.on('originals', join(caller, original, replay));
+      // Nothing was said to anybody yet. Drained, the machine is there until the Services lead elsewhere.
+      if (drained && !theirs && !elsewhere) tunnel = tunnels.current;
+      if (tunnel === undefined) {
+        // The caller waits for whoever comes first, but not for ever.
+        const until = theirs && original === 'refused' ? began + settling : deadline;
+        const wait = Math.min(until - performance.now(), retryAfter);
+        if (wait <= 0) break;
+        if (theirs || drained || elsewhere)
+          await delay(wait, undefined, { signal: gone.signal }).catch(() => undefined);
+        else tunnel = await tunnels.next(wait, gone.signal);
+        if (gone.signal.aborted) return;
+        if (elsewhere && !theirs) tunnel = tunnels.current;
+        if (tunnel === undefined) continue;
+      }
     }
     const outcome: Outcome = await traffic.on('machine', toMachine(caller, tunnel, { port: port.port, peer }, replay));
     if (outcome === 'carried') return;
-    if (outcome === 'broken' || (outcome === 'refused' && port.ifDown === 'refuse')) break;
+    if (outcome === 'broken' || (outcome === 'refused' && port.ifDown === 'refuse' && !drained)) break;
     elsewhere = outcome !== 'vanished';
     // Vanished: the tunnel is no longer the current one, so the next round takes another way.
     if (outcome === 'vanished') await tunnel.closed;
@@ -74,21 +87,22 @@ export async function route(caller: Socket, port: AgentPort, first: Buffer[], ro
   reset(caller);
 }
 
-async function toOriginals(
-  caller: Socket,
+/** A connection to an original, or why there is none. */
+async function dialOriginal(
   host: string,
   port: number,
-  replay: Replay,
   signal: AbortSignal,
-): Promise<'carried' | 'refused' | 'unreachable'> {
-  let original: Socket;
+): Promise<Socket | 'refused' | 'unreachable'> {
   try {
-    original = await dialTcp({ host, port }, { signal });
+    return await dialTcp({ host, port }, { signal, timeout: dialTimeout });
   } catch (error) {
     return error instanceof DialError && error.errno === 'ECONNREFUSED' ? 'refused' : 'unreachable';
   }
+}
+
+/** Says to the original what the caller has said already. Resolves when both have closed. */
+function join(caller: Socket, original: Socket, replay: Replay): Promise<void> {
   replay.writeTo(original);
   replay.forget();
-  await splice(caller, original);
-  return 'carried';
+  return splice(caller, original);
 }

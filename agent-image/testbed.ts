@@ -1,6 +1,7 @@
 /** The agent as it runs in a pod: the bundle, a process of its own, a session folder, loopback addresses for its peers. */
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import http from 'node:http';
 import net from 'node:net';
@@ -141,6 +142,24 @@ export async function serveName(name: string, host: string, port: number, delay 
     async [Symbol.asyncDispose]() {
       server.closeAllConnections();
       await new Promise((resolve) => server.close(resolve));
+    },
+  };
+}
+
+/** Listens, and answers no dial any more, as the address of a pod that has ended: its backlog is full, and it is stopped. */
+export async function serveNobody(host: string, port: number): Promise<AsyncDisposable> {
+  const listen = `require('net').createServer().listen({ host: '${host}', port: ${port}, backlog: 1 }, () => console.log('ready'))`;
+  const child = spawn(process.execPath, ['-e', listen], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const exited = once(child, 'exit');
+  await once(child.stdout, 'data');
+  child.kill('SIGSTOP');
+  // Linux takes one more than the backlog (`sk_acceptq_is_full`).
+  const held = await Promise.all([connectTo(host, port), connectTo(host, port)]);
+  return {
+    async [Symbol.asyncDispose]() {
+      for (const socket of held) socket.on('error', () => undefined).destroy();
+      child.kill('SIGKILL');
+      await exited;
     },
   };
 }

@@ -8,13 +8,13 @@ export class Traffic {
   originals = 0;
   machineTotal = 0;
   originalsTotal = 0;
-  /** Accepted and not yet on a way. */
-  undecided = 0;
+  /** Accepted and not yet on a way: nobody was found who has it. */
+  waiting = 0;
   readonly problems: AgentStatus['problems'] = [];
   #accepted = Number.NEGATIVE_INFINITY;
 
   get open(): number {
-    return this.machine + this.originals + this.undecided;
+    return this.machine + this.originals + this.waiting;
   }
 
   /** Milliseconds since the last accepted connection. */
@@ -25,29 +25,29 @@ export class Traffic {
   /** Counts a connection from accept until `work` is done with it. */
   async accepted(work: () => Promise<void>): Promise<void> {
     this.#accepted = performance.now();
-    this.undecided += 1;
+    this.waiting += 1;
     try {
       await work();
     } finally {
-      this.undecided -= 1;
+      this.waiting -= 1;
     }
   }
 
   /** Counts it on a way meanwhile. */
   async on<T>(way: Way, work: Promise<T>): Promise<T> {
-    this.undecided -= 1;
+    this.waiting -= 1;
     this[way] += 1;
     this[`${way}Total`] += 1;
     try {
       return await work;
     } finally {
       this[way] -= 1;
-      this.undecided += 1;
+      this.waiting += 1;
     }
   }
 
   status(): AgentStatus {
-    const { machine, originals, machineTotal, originalsTotal, quiet, problems } = this;
-    return { machine, originals, machineTotal, originalsTotal, quiet, problems };
+    const { machine, originals, waiting, machineTotal, originalsTotal, quiet, problems } = this;
+    return { machine, originals, waiting, machineTotal, originalsTotal, quiet, problems };
   }
 }

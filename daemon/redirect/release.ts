@@ -34,8 +34,11 @@ export interface ReleaseOptions {
   onStep: (step: string, message: string) => void;
 }
 
-/** No new connection for this long means that kube-proxy (minSyncPeriod 1 s) leads nobody to the agent any more. */
-const quietFor = 1000;
+/**
+ * No new connection for this long means that kube-proxy (minSyncPeriod 1 s) leads nobody to the agent any more, and that no SYN
+ * that was lost will be sent to it again, which is after 1 s (RFC 6298).
+ */
+const quietFor = 1200;
 const settleFor = 1200;
 /** On a busy node that takes longer; beyond this the agent has to serve them to their end by itself. */
 const settleAtMost = 4000;
@@ -96,8 +99,8 @@ export async function releaseSession(cluster: Cluster, options: ReleaseOptions):
 }
 
 /**
- * Until nobody comes any more, and nothing is open or the time for it is over. False where the agent cannot say that nobody
- * comes, or somebody still does: kube-proxy may be late.
+ * Until nobody comes any more or waits for an original, and nothing is open or the time for it is over. False where the agent
+ * cannot say so, or somebody still does: kube-proxy may be late.
  */
 async function drained({ agent, drain, collect, signal }: ReleaseOptions): Promise<boolean> {
   const started = Date.now();
@@ -111,8 +114,8 @@ async function drained({ agent, drain, collect, signal }: ReleaseOptions): Promi
       if (collect === true && waited < settleAtMost) continue;
       return false;
     }
-    const idle = status.machine + status.originals === 0;
-    if (status.quiet >= quietFor && (idle || waited > drain)) return true;
+    const open = status.machine + status.originals;
+    if (status.quiet >= quietFor && status.waiting === 0 && (open === 0 || waited > drain)) return true;
     if (waited > drain + settleAtMost) return false;
   }
 }

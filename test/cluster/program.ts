@@ -2,18 +2,35 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { kubernetesPrograms } from './binary.ts';
-import { isAlive, kill, recordProcess } from './processes.ts';
+import { isAlive, kill, recordProcess, type ProcessRecord } from './processes.ts';
 import { waitUntil } from './wait.ts';
 import type { Instance } from './instance.ts';
 
+type Program = (typeof kubernetesPrograms)[number];
+
 /** Resolves when it has ended; until it serves again takes longer. */
-export async function killProgram(instance: Instance, name: (typeof kubernetesPrograms)[number]): Promise<void> {
+export async function killProgram(instance: Instance, name: Program): Promise<void> {
+  const record = running(instance, name);
+  kill(record.pid);
+  await waitUntil(() => !isAlive(record), { what: `end of ${name}` });
+}
+
+/** Does nothing, as on a node that is too busy for it, until it is disposed. */
+export function holdProgram(instance: Instance, name: Program): AsyncDisposable {
+  const record = running(instance, name);
+  process.kill(record.pid, 'SIGSTOP');
+  return {
+    async [Symbol.asyncDispose]() {
+      if (isAlive(record)) process.kill(record.pid, 'SIGCONT');
+    },
+  };
+}
+
+function running(instance: Instance, name: Program): ProcessRecord {
   const program = join(instance.bin, name);
   const pid = readdirSync('/proc').find((entry) => /^\d+$/.test(entry) && firstArgument(entry) === program);
   if (pid === undefined) throw new Error(`${name} of cluster ${instance.name} does not run`);
-  const record = recordProcess(Number(pid));
-  kill(record.pid);
-  await waitUntil(() => !isAlive(record), { what: `end of ${name}` });
+  return recordProcess(Number(pid));
 }
 
 function firstArgument(pid: string): string | undefined {

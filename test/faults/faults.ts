@@ -6,7 +6,7 @@ import { once } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Connection } from '../../api/schema.ts';
 import { cordon } from '../cluster/cordon.ts';
-import { killProgram } from '../cluster/program.ts';
+import { holdProgram, killProgram } from '../cluster/program.ts';
 import { createNamespace } from '../cluster/namespace.ts';
 import { waitUntil } from '../cluster/wait.ts';
 import { startWorker, type Worker } from '../cluster/worker.ts';
@@ -381,6 +381,7 @@ export const clusterFaults: Fault[] = [
       return { began, over };
     },
   },
+  targetBeforeKubeProxyKnows(),
   onWorker({
     name: 'node of the agent drained',
     async inject(stage, connection, worker) {
@@ -406,6 +407,31 @@ export const clusterFaults: Fault[] = [
     },
   }),
 ];
+
+/** The agent is led to original pods that have ended, and callers to the agent, when it is told to go. */
+function targetBeforeKubeProxyKnows(): Fault {
+  let known: Promise<void>;
+  return {
+    name: 'target scaled to 0, and back; kube-proxy knows 3 s after the disconnect began',
+    anew: made,
+    async inject(stage) {
+      const { instance } = stage.dev.cluster;
+      if (instance === undefined) throw new Error('only kube-proxy of our own cluster can be held');
+      const held = stage.use(holdProgram(instance, 'kube-proxy'));
+      const injected = await scale(stage, 0);
+      known = untilDisconnecting(stage, injected.began, held);
+      known.catch(() => undefined); // said by `cleanUp`, where it comes to that
+      return injected;
+    },
+    cleanUp: () => known,
+  };
+}
+
+async function untilDisconnecting(stage: Stage, began: number, held: AsyncDisposable): Promise<void> {
+  await using _held = held;
+  await stage.hears(/^disconnecting/, began);
+  await delay(3000);
+}
 
 interface NodeFault extends Omit<Fault, 'inject' | 'prepare' | 'cleanUp'> {
   inject: (stage: Stage, connection: Connection, worker: Worker) => Promise<Injected>;
