@@ -403,7 +403,7 @@ void suite('the end of a redirect', { concurrency: 3, timeout: 300_000 }, () => 
     await using folder = await stateFolder();
     const was = await before(namespace);
     await using relay = await startRelay(daemon.test, folder.path, 0);
-    const machine = await startDaemon(daemon.test, { kubeconfig: relay.kubeconfig, stateFolder: folder.path });
+    await using machine = await startDaemon(daemon.test, { kubeconfig: relay.kubeconfig, stateFolder: folder.path });
     const request = { namespace: namespace.name, target: 'deploy/web', ports: [{ local: program.port, remote: 8080 }] };
     const { id, name } = await machine.connect(request);
     await reaches(machine, name, (each) => each?.keeper !== undefined, 60_000);
