@@ -10,6 +10,8 @@ void test('near names, nearest first; far ones are not offered', () => {
   ]);
   assert.deepEqual(nearest('web', ['database', 'wep', 'we']), ['we', 'wep']);
   assert.deepEqual(nearest('x', ['catalog']), []);
+  assert.deepEqual(nearest('xy', ['db', 'api', 'proxy', 'web']), []);
+  assert.deepEqual(nearest('deploy/wep', ['deploy/db', 'deploy/api', 'deploy/web']), ['deploy/web']);
 });
 
 void test('the hint: near names, else what there is, else that there is nothing', () => {

@@ -1,16 +1,31 @@
-/** Names near to a mistyped one, nearest first, for the hint of a "not found". */
-export function nearest(name: string, candidates: Iterable<string>, count = 3): string[] {
+/**
+ * Names near to a mistyped one, nearest first, for the hint of a "not found". Near: a third of the letters may differ, those of
+ * a kind before it (`deploy/`) not counted.
+ */
+export function nearest(full: string, candidates: Iterable<string>, count = 3): string[] {
+  const kind = full.slice(0, full.lastIndexOf('/') + 1);
+  const name = full.slice(kind.length);
   return [...new Set(candidates)]
-    .map((candidate) => ({
-      candidate,
-      distance: candidate.includes(name) || name.includes(candidate) ? 1 : editDistance(name, candidate),
-    }))
-    .filter(
-      ({ candidate, distance }) => distance <= Math.max(2, Math.ceil(Math.max(name.length, candidate.length) / 3)),
-    )
+    .map((candidate) => {
+      const other = candidate.startsWith(kind) ? candidate.slice(kind.length) : candidate;
+      return {
+        candidate,
+        distance: distanceBetween(name, other),
+        most: Math.ceil(Math.min(name.length, other.length) / 3),
+      };
+    })
+    .filter(({ distance, most }) => distance <= most)
     .sort((a, b) => a.distance - b.distance || a.candidate.localeCompare(b.candidate))
     .slice(0, count)
     .map(({ candidate }) => candidate);
+}
+
+/** Enough of a name for the whole to be meant; a letter or two are in many. */
+const telling = 3;
+
+function distanceBetween(name: string, candidate: string): number {
+  const [short, long] = name.length < candidate.length ? [name, candidate] : [candidate, name];
+  return short.length >= telling && long.includes(short) ? 1 : editDistance(name, candidate);
 }
 
 /** Levenshtein distance, one row at a time. */

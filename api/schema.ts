@@ -185,6 +185,8 @@ export const Connection = z.object({
         /** ISO 8601: when that was first noticed. */
         since: text,
         callers: z.enum(['reset', 'originals']),
+        /** Somebody listened there before. */
+        stopped: z.boolean(),
       }),
     ),
   ),

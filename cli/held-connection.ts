@@ -41,8 +41,22 @@ export function watchHeld(
   const tell = (text: string): void => {
     if (!io.json && commandRuns && !over.signal.aborted) io.err(`${onErr('yellow', 'bowline:')} ${text}\n`);
   };
+  /** Local ports whose program has stopped listening, as was said. */
+  let stopped = new Set<number>();
+  const seePorts = ({ down = [] }: Connection): void => {
+    const now = down.filter((port) => port.stopped);
+    for (const { local, callers } of now) {
+      if (stopped.has(local)) continue;
+      const instead = callers === 'reset' ? 'callers are reset' : 'the originals answer instead';
+      tell(`nothing listens on localhost:${local} any more; ${instead}`);
+    }
+    stopped = new Set(now.map(({ local }) => local));
+  };
   const see = (line: HoldLine): void => {
-    if (line.type !== 'gone') listener?.((latest = line.connection));
+    if (line.type !== 'gone') {
+      listener?.((latest = line.connection));
+      seePorts(line.connection);
+    }
     if (line.type === 'gone') {
       state = 'gone';
       tell(`${name} ${why}; the command goes on without it`);

@@ -52,7 +52,7 @@ const redirected = {
 test('a port that nobody listens on, and what its callers get', () => {
   const since = new Date(2026, 0, 1, 9, 5, 7).toISOString();
   const portOf = (callers: string): string | undefined =>
-    /port +(.*)/.exec(describe({ ...redirected, down: [{ local: 8080, since, callers }] }))?.[1];
+    /port +(.*)/.exec(describe({ ...redirected, down: [{ local: 8080, since, callers, stopped: true }] }))?.[1];
   const nobody = 'nothing listens on localhost:8080 since 09:05:07: ';
   assert.equal(portOf('reset'), `${nobody}callers of port 80 of the pod (x:80) are reset`);
   assert.equal(portOf('originals'), `${nobody}the originals answer port 80 of the pod (x:80)`);

@@ -176,8 +176,10 @@ function problemRows(service: NamedService): string[][] {
 
 /** One line: it is also the last of a log. */
 export function describeConnected({ name, namespace, ports, target, namesMode }: Connection): string {
-  const here = ports.map(
-    ({ local, remote, services }) => `${services.join(', ') || `port ${remote}`} -> localhost:${local}`,
+  const here = ports.map(({ local, remote, services }) =>
+    services.length === 0
+      ? `nothing leads to port ${remote} (localhost:${local})`
+      : `${services.join(', ')} -> localhost:${local}`,
   );
   if (target && ports.length === 0) here.push('no port of it comes here');
   const answer = namesMode === 'hosts' ? 'by their names' : 'at the variables of `bowline env`';
@@ -197,6 +199,11 @@ export function describeForgotten({ name, reason, error }: Connection): string {
 
 export function describeUntied(name: string): string {
   return `Untied ${name}: cluster and machine are as before.\n`;
+}
+
+/** A short name means the living one. */
+export function describeAlsoMeant({ name }: Connection): string {
+  return `${name}, which has failed, is still listed; \`bowline disconnect ${name}\` takes it off the list.\n`;
 }
 
 export function describePlan({ actions, warnings }: Plan): string {

@@ -155,10 +155,21 @@ async function demo(): Promise<void> {
   await onMachine(machine, `${machine.checkout}/bowline helper uninstall`);
 }
 
+const clusterName = nameOrEnd();
 const keep =
   process.argv.includes('--keep') ||
   process.env['BOWLINE_TEST_KUBECONFIG'] !== undefined ||
-  (await status(instanceName()))?.running === true;
+  (await status(clusterName))?.running === true;
+
+/** A name that cannot be one is a mistake of whoever calls. */
+function nameOrEnd(): string {
+  try {
+    return instanceName();
+  } catch (error) {
+    process.stderr.write(`demo: ${(error as Error).message}\n`);
+    return process.exit(2);
+  }
+}
 
 /** What stays behind, and how to come to it. */
 function farewell(): string {
@@ -167,7 +178,7 @@ function farewell(): string {
   if (!keep) return '`npm run demo -- --keep` leaves the cluster up, to try things on it.';
   return [
     'The cluster stays up:',
-    `  export KUBECONFIG=${findInstance(instanceName())?.kubeconfig}`,
+    `  export KUBECONFIG=${findInstance(clusterName)?.kubeconfig}`,
     '  npm run cluster -- status   what there is, and where kubectl is',
     '  npm run cluster -- down     ends it',
   ].join('\n');
@@ -183,5 +194,5 @@ try {
     process.exitCode = 1;
   }
 } finally {
-  if (!keep) await down(instanceName(), { report: (line) => print(`  ${line}`), signal: new AbortController().signal });
+  if (!keep) await down(clusterName, { report: (line) => print(`  ${line}`), signal: new AbortController().signal });
 }

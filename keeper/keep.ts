@@ -24,6 +24,8 @@ export interface KeepOptions {
 
 /** Milliseconds that stopped originals have to become ready before their Services are led back to them. */
 const patience = 60_000;
+/** Milliseconds for a machine to make a Lease again that somebody deleted. */
+const orphanPatience = 5_000;
 const annotationPath = `/metadata/annotations/${keeperAnnotation.replace('/', '~1')}`;
 
 /** Ends only with the signal. */
@@ -78,9 +80,26 @@ export async function keep(cluster: Cluster, { namespace, log, signal }: KeepOpt
     arm();
   };
 
-  /** Services of sessions whose Lease somebody deleted: nobody else will come for them. */
-  const restoreOrphans = async (where: string | undefined): Promise<void> => {
-    const within = where === undefined ? {} : { namespace: where };
+  /**
+   * A session whose Lease somebody deleted: where its machine does not make it again, nobody else will come for it. Nothing
+   * that it made has gone with the Lease, so there is time.
+   */
+  const restoreOrphan = async (session: string, where: string): Promise<void> => {
+    await delay(orphanPatience, undefined, { signal });
+    const labelSelector = `${sessionLabel}=${session}`;
+    if ((await cluster.list(leases, { namespace: where, labelSelector, signal })).length > 0) return;
+    const options = { session, namespace: where, holder: keeperHolder, leaseName: '', drain: 0, patience, signal };
+    const done = await releaseSession(cluster, { ...options, collect: true, onStep: () => undefined });
+    if (done.length > 0) log.warn('keeper.restored-orphan', { session, done });
+  };
+  const orphan = (session: string, where: string): void => {
+    void restoreOrphan(session, where).catch((error: unknown) => {
+      if (!signal.aborted) log.error('keeper.failed', { session, reason: BowlineError.from(error).message });
+    });
+  };
+  /** Those of which nobody was told: their Lease was deleted while no keeper was there. */
+  const findOrphans = async (): Promise<void> => {
+    const within = namespace === undefined ? {} : { namespace };
     // In this order: a Lease is there before its Services are redirected, and until they are put back.
     const redirected = (await cluster.list(services, { ...within, signal })).flatMap((service) => {
       const session = readOriginal(service)?.session;
@@ -89,16 +108,7 @@ export async function keep(cluster: Cluster, { namespace, log, signal }: KeepOpt
     if (redirected.length === 0) return;
     const held = (await cluster.list(leases, { ...within, signal })).map(({ metadata }) => metadata?.labels);
     const known = new Set(held.map((labels) => labels?.[sessionLabel]));
-    for (const orphan of redirected.filter(({ session }) => !known.has(session))) {
-      const options = { ...orphan, holder: keeperHolder, leaseName: '', drain: 0, patience, collect: true, signal };
-      const done = await releaseSession(cluster, { ...options, onStep: () => undefined });
-      log.warn('keeper.restored-orphan', { session: orphan.session, done });
-    }
-  };
-  const orphans = (where: string | undefined): void => {
-    void restoreOrphans(where).catch((error: unknown) => {
-      if (!signal.aborted) log.error('keeper.failed', { reason: BowlineError.from(error).message });
-    });
+    for (const each of redirected) if (!known.has(each.session)) orphan(each.session, each.namespace);
   };
 
   /** Says on the Lease that somebody watches it: for its holder the proof that a keeper works. */
@@ -161,10 +171,14 @@ export async function keep(cluster: Cluster, { namespace, log, signal }: KeepOpt
       } else if (event.type === 'reset') {
         silences.retain(event.objects);
         event.objects.forEach(see);
-        orphans(namespace);
+        void findOrphans().catch((error: unknown) => {
+          if (!signal.aborted) log.error('keeper.failed', { reason: BowlineError.from(error).message });
+        });
       } else if (event.type === 'deleted') {
         silences.forget(event.object);
-        orphans(event.object.metadata?.namespace);
+        const { labels, namespace: where = '' } = event.object.metadata ?? {};
+        const session = labels?.[sessionLabel];
+        if (session !== undefined) orphan(session, where);
       } else {
         see(event.object);
       }

@@ -7,7 +7,7 @@ import { daemonIfAnything } from '../daemon-process.ts';
 import { errorLine, type Io } from '../io.ts';
 import { follow } from '../operation.ts';
 import { progressOption } from '../progress.ts';
-import { describeForgotten, describeUntied, noConnection } from '../texts.ts';
+import { describeAlsoMeant, describeForgotten, describeUntied, isOver, noConnection } from '../texts.ts';
 
 export function disconnectCommand(io: Io): Command {
   return new Command('disconnect')
@@ -33,7 +33,11 @@ async function disconnectOne(client: Client | undefined, name: string, io: Io): 
   if (!client) return;
   const { connection } = await follow(client, 'disconnect', { params: { name } }, { io, cancellable: false });
   if (io.json) return;
-  io.err(connection?.state === 'failed' ? describeForgotten(connection) : describeUntied(name));
+  if (connection?.state === 'failed') return io.err(describeForgotten(connection));
+  io.err(describeUntied(connection?.name ?? name));
+  const { connections } = await client.call('listConnections', {});
+  for (const other of connections.filter((each) => isOver(each) && each.name.endsWith(`/${name}`)))
+    io.err(describeAlsoMeant(other));
 }
 
 /** One that cannot be released does not keep the others tied. */

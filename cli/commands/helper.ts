@@ -10,6 +10,7 @@ import {
   type HelperStatus,
   type InstallOptions,
 } from '../../helper/install.ts';
+import { findDaemon } from '../daemon-process.ts';
 import { runAsRoot } from '../elevate.ts';
 import { outJson, type Io } from '../io.ts';
 
@@ -35,6 +36,8 @@ export function helperCommand(io: Io): Command {
       const wanted = installOptions(io, options);
       if (!io.json) io.err(['This will, as root:', ...planInstall(wanted).map((step) => `  - ${step}`), ''].join('\n'));
       show(io, parse(await runAsRoot(installCommand('install', wanted), io)));
+      // A daemon that is asked looks for the helper, and its connections have names from then on.
+      await (await findDaemon(io))?.call('status', {}).catch(() => undefined);
     });
   command
     .command('uninstall')

@@ -20,6 +20,7 @@ import { ConnectionEnvironment } from './environment.ts';
 import { establish } from './establish.ts';
 import { WantedFiles } from './files.ts';
 import type { OnProgress } from './manager.ts';
+import { confirmOurs } from './mending.ts';
 import { ConnectionNames } from './names.ts';
 import type { Prepared } from './prepare.ts';
 import type { Session, SessionStore } from './session.ts';
@@ -84,6 +85,8 @@ export class ConnectionController implements Supervised {
   private supervising: Promise<void> = Promise.resolve();
   /** Settles, never rejects, when `establish` has stopped: nothing is undone while it still makes things. */
   private establishing: Promise<unknown> = Promise.resolve();
+  /** Settles, never rejects, when nothing makes the Lease again. */
+  private mending: Promise<unknown> = Promise.resolve();
   private releasing: Promise<void> | undefined;
 
   constructor(options: ControllerOptions) {
@@ -235,6 +238,11 @@ export class ConnectionController implements Supervised {
     this.current.session = { ...this.session, warnings: [...others, warning] };
   }
 
+  unwarn(code: string): void {
+    const warnings = this.session.warnings.filter((each) => each.code !== code);
+    this.current.session = { ...this.session, warnings };
+  }
+
   changed(event: string): void {
     this.options.onChange(event, this.snapshot());
   }
@@ -281,6 +289,12 @@ export class ConnectionController implements Supervised {
     }
   }
 
+  async saveLease(leaseUid: string): Promise<void> {
+    this.current.session = { ...this.session, leaseUid };
+    this.renewedAt = Date.now();
+    await this.save(this.session.phase);
+  }
+
   async saveYielded(yielded: string[]): Promise<void> {
     this.current.session = { ...this.session, yielded };
     await this.save(this.session.phase);
@@ -289,8 +303,7 @@ export class ConnectionController implements Supervised {
   setKeeper(keeper: Connection['keeper']): void {
     if (this.current.keeper === keeper) return;
     this.current.keeper = keeper;
-    const warnings = this.session.warnings.filter(({ code }) => keeper === undefined || code !== 'NO_KEEPER');
-    this.current.session = { ...this.session, warnings };
+    if (keeper !== undefined) this.unwarn('NO_KEEPER');
     this.changed('keeper');
   }
 
@@ -359,10 +372,15 @@ export class ConnectionController implements Supervised {
   private startUpkeep(): void {
     const { cluster, session, log } = this;
     const signal = AbortSignal.any([this.upkeep.signal, this.lost, this.options.lifetime]);
-    void keepLease(cluster, session, log, signal, {
+    void keepLease(cluster, log, signal, {
+      session: () => this.session,
       silent: () => this.silent(),
       onRenewed: () => (this.renewedAt = Date.now()),
       onTrouble: () => this.supervision.proveNow(),
+      onGone: () => {
+        // What cannot be mended now is found again by the next renewal.
+        if (this.releasing === undefined) this.mending = confirmOurs(this, signal).catch(() => undefined);
+      },
       onLoss: (error) => this.lose(error),
       onKeeper: (keeper) => {
         if (keeper === 'namespace' || keeper === 'cluster') this.setKeeper(keeper);
@@ -400,6 +418,7 @@ export class ConnectionController implements Supervised {
         log.warn('save-failed', { connection: this.name, reason: BowlineError.from(error).message });
       });
       await this.supervising;
+      await this.mending;
       const { id, holder, leaseName, namespace } = this.session;
       const { outbound } = this.tunnels ?? {};
       const agent = outbound && {

@@ -22,6 +22,7 @@ import {
   sessionSecret,
   type AgentCode,
 } from '../redirect/session-objects.ts';
+import { createRecordMap } from '../redirect/session-record.ts';
 import { redirectService } from '../redirect/services.ts';
 import { stopOriginals } from '../redirect/stop-original.ts';
 import type { Prepared } from './prepare.ts';
@@ -65,13 +66,14 @@ export async function establish(cluster: Cluster, prepared: Prepared, options: E
     options.onStep(step, message);
   };
   onStep('lease', `writing the session's record (Lease ${session.leaseName})`);
-  const owner = await createLease(
+  const lease = await createLease(
     cluster,
     leaseObject(namespace, session.leaseName, record, request.lapseSeconds),
     workload,
     call,
   );
-  await options.onLease(owner.uid);
+  await options.onLease(lease.uid);
+  const owners = [lease, await createRecordMap(cluster, namespace, record, call)];
 
   const hasPorts = workload !== undefined && routes !== undefined && routes.agentPorts.length > 0;
   onStep(
@@ -81,10 +83,10 @@ export async function establish(cluster: Cluster, prepared: Prepared, options: E
   let originals: NonNullable<Session['made']>['originals'];
   if (hasPorts) {
     const selector = originalsSelector(workload, routes.services);
-    const service = originalsService(id, namespace, selector, routes, owner);
+    const service = originalsService(id, namespace, selector, routes, owners);
     originals = { address: await createOriginalsService(cluster, service, call), selector };
   }
-  if (!session.image.hasAgent) await ensureCode(cluster, namespace, code, owner, call);
+  if (!session.image.hasAgent) await ensureCode(cluster, namespace, code, owners, call);
   await createSecret(
     cluster,
     sessionSecret(
@@ -92,12 +94,12 @@ export async function establish(cluster: Cluster, prepared: Prepared, options: E
       namespace,
       session.credentials,
       { ...agent, ...(originals === undefined ? {} : { originals: originals.address }) },
-      owner,
+      owners,
     ),
     call,
   );
   signal.throwIfAborted();
-  await createReplicaSet(cluster, agentReplicaSet(id, namespace, template, owner), call);
+  await createReplicaSet(cluster, agentReplicaSet(id, namespace, template, owners), call);
   const timeout = request.timeoutSeconds * 1000;
   const running = await agentRunning(cluster, {
     session: id,
@@ -110,9 +112,9 @@ export async function establish(cluster: Cluster, prepared: Prepared, options: E
   });
 
   onStep('tunnel', `opening the tunnel to ${running.pod}`);
-  const held = { name: session.leaseName, namespace, uid: owner.uid, holder: session.holder };
+  const held = { name: session.leaseName, namespace, uid: lease.uid, holder: session.holder };
   const renew = (): Promise<V1Lease> => renewLease(cluster, held, call);
-  const keeper = workload === undefined ? undefined : provideKeeper(cluster, prepared, await renew(), owner, options);
+  const keeper = workload === undefined ? undefined : provideKeeper(cluster, prepared, await renew(), owners, options);
   const reach = async (): Promise<Tunnels> => {
     const opened = await reachAgent(cluster, session, running, options.accept, { timeout: 15_000, signal });
     options.onTunnels(opened, running);
@@ -146,7 +148,7 @@ export async function establish(cluster: Cluster, prepared: Prepared, options: E
     await options.beforeStop();
     if (!request.withoutKeeper) await confirmKeeper(cluster, session, { timeout, signal, onStep });
     onStep('stop', `stopping the originals (${workload.replicas} ${workload.replicas === 1 ? 'replica' : 'replicas'})`);
-    await stopOriginals(cluster, workload, session.leaseName, record, { owner, patience: timeout, signal });
+    await stopOriginals(cluster, workload, session.leaseName, record, { owners, patience: timeout, signal });
   }
   return { agent: running, proved, stopped: request.stopOriginal, made: { ports: agent.ports, originals } };
 }

@@ -11,8 +11,9 @@ import type { CallOptions, Cluster } from '../cluster/cluster.ts';
 import { leases, replicaSets } from '../cluster/resources.ts';
 import { ensureKeeper, hasKeeper, unmarkLease } from '../redirect/keeper.ts';
 import type { KeeperCode } from '../redirect/keeper-objects.ts';
-import { leaseObject, leaseOwner } from '../redirect/lease.ts';
+import { leaseObject } from '../redirect/lease.ts';
 import { keeperAnnotation, leaseName, sessionObjectName, type Identity } from '../redirect/objects.ts';
+import { sessionOwners } from '../redirect/session-record.ts';
 import type { Prepared } from './prepare.ts';
 import { newSessionId, type Session } from './session.ts';
 import type { Tie } from './tie.ts';
@@ -38,7 +39,7 @@ export function provideKeeper(
   cluster: Cluster,
   { session, template, mayMakeKeeper }: Prepared,
   lease: V1Lease,
-  owner: V1OwnerReference,
+  owners: V1OwnerReference[],
   { keeperCode, onWarning, signal }: ProvideOptions,
 ): ProvidedKeeper {
   const { namespace, request, image } = session;
@@ -60,7 +61,7 @@ export function provideKeeper(
     const { imagePullSecrets } = template.spec ?? {};
     const options = { namespace, scope: 'namespace' as const, image: image.name, code: await keeperCode() };
     const call: CallOptions = {}; // changes are not cut off half way
-    await ensureKeeper(cluster, { ...options, ...(imagePullSecrets && { imagePullSecrets }) }, owner, call);
+    await ensureKeeper(cluster, { ...options, ...(imagePullSecrets && { imagePullSecrets }) }, owners, call);
   };
   const made = make().catch((error: unknown) => {
     const why = `No keeper could be made: ${BowlineError.from(error).message}`;
@@ -92,8 +93,8 @@ export async function keepKeeper(tie: Kept, signal: AbortSignal): Promise<void> 
     // Whoever cannot look now looks again.
     if (await hasKeeper(cluster, namespace, { signal }).catch(() => true)) continue;
     if (tie.keeper !== undefined) {
-      const held = { name: session.leaseName, namespace, uid: session.leaseUid ?? '', holder: session.holder };
-      await unmarkLease(cluster, held, {}).catch(() => undefined); // where it is still marked, that is seen the next time
+      const { leaseName: held, leaseUid: uid = '', holder } = tie.session; // the Lease may have been made again
+      await unmarkLease(cluster, { name: held, namespace, uid, holder }, {}).catch(() => undefined); // where it is still marked, that is seen the next time
       tie.setKeeper(undefined);
       log.warn('keeper-gone', { connection: name });
     }
@@ -114,7 +115,7 @@ export async function keepKeeper(tie: Kept, signal: AbortSignal): Promise<void> 
 }
 
 async function makeKeeperAgain({ cluster, session, keeperCode }: Kept, signal: AbortSignal): Promise<void> {
-  const { id, namespace, image, leaseName: held, leaseUid } = session;
+  const { id, namespace, image } = session;
   // The agent's pull secrets are the workload's, as they were when the first keeper was made.
   const set = await cluster.find(replicaSets, sessionObjectName(id), namespace, { signal });
   const { imagePullSecrets } = set?.spec?.template?.spec ?? {};
@@ -123,7 +124,7 @@ async function makeKeeperAgain({ cluster, session, keeperCode }: Kept, signal: A
   await ensureKeeper(
     cluster,
     { ...options, ...(imagePullSecrets && { imagePullSecrets }) },
-    leaseOwner(held, leaseUid),
+    await sessionOwners(cluster, session, { signal }),
     call,
   );
 }

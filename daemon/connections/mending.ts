@@ -1,15 +1,17 @@
 /**
- * What somebody deleted or changed of a session that still is ours: the way to the originals and the agent's Secret are made
- * again as they were, a Service with another selector is his, and without its ReplicaSet the session is lost, to be connected
+ * What somebody deleted or changed of a session that still is ours: its Lease, the way to the originals and the agent's Secret
+ * are made again as they were, a Service with another selector is his, and without its ReplicaSet the session is lost, to be connected
  * anew. Owns nothing.
  */
+import type { V1Lease } from '@kubernetes/client-node';
 import { BowlineError } from '../../api/errors.ts';
 import { leases, replicaSets, services } from '../cluster/resources.ts';
-import { leaseOwner } from '../redirect/lease.ts';
+import { createLease, leaseObject } from '../redirect/lease.ts';
 import { originalsServiceName, sessionLabel, sessionObjectName } from '../redirect/objects.ts';
-import { readOriginal } from '../redirect/record.ts';
+import { readOriginal, readRecord } from '../redirect/record.ts';
 import { restoreService } from '../redirect/services.ts';
 import { createOriginalsService, createSecret, originalsService, sessionSecret } from '../redirect/session-objects.ts';
+import { findRecordMap, sessionOwners } from '../redirect/session-record.ts';
 import type { Tie } from './tie.ts';
 import { lossOf } from './upkeep.ts';
 
@@ -18,6 +20,8 @@ export interface Mended extends Tie {
   silent(): number;
   /** The session is not ours any more, or cannot go on. */
   lose(loss: BowlineError): void;
+  /** The Lease was made again. */
+  saveLease(uid: string): Promise<void>;
   /** Saved before what is left of ours on these Services goes: they are somebody else's from here on. */
   saveYielded(services: string[]): Promise<void>;
 }
@@ -25,10 +29,40 @@ export interface Mended extends Tie {
 /** Throws when `signal` is aborted, also by the loss that is found here. `timeout` in milliseconds. */
 export async function confirmOurs(tie: Mended, signal: AbortSignal, timeout = 15_000): Promise<void> {
   const { cluster, session } = tie;
-  const lease = await cluster.find(leases, session.leaseName, session.namespace, { signal, timeout });
+  const find = (): Promise<V1Lease | undefined> =>
+    cluster.find(leases, session.leaseName, session.namespace, { signal, timeout });
+  let lease = await find();
+  if (lease === undefined) {
+    if (await mendLease(tie, { signal, timeout })) return;
+    lease = await find();
+  }
   const loss = lossOf(session, lease, tie.silent());
   if (loss !== undefined) tie.lose(loss);
   signal.throwIfAborted();
+}
+
+/**
+ * Makes the Lease again that somebody deleted, from what the record map says. False where there is nothing to make it from, as
+ * whoever ends a session removes the map first; where somebody else has the workload by now; after a lapse.
+ */
+async function mendLease(tie: Mended, options: { signal: AbortSignal; timeout: number }): Promise<boolean> {
+  const { cluster, session, log } = tie;
+  const { id, namespace, leaseName, target, request } = session;
+  if (tie.silent() > request.lapseSeconds * 1000) return false;
+  const map = await findRecordMap(cluster, namespace, id, options);
+  const record = map === undefined ? undefined : readRecord(map);
+  if (record === undefined) return false;
+  options.signal.throwIfAborted();
+  try {
+    const lease = leaseObject(namespace, leaseName, record, request.lapseSeconds);
+    const { uid } = await createLease(cluster, lease, target, {}); // not cut off half way: a release waits for it
+    await tie.saveLease(uid);
+  } catch (error) {
+    if (BowlineError.from(error).code === 'ALREADY_REDIRECTED') return false;
+    throw error;
+  }
+  log.warn('lease-made-again', { connection: tie.name });
+  return true;
 }
 
 /**
@@ -54,7 +88,7 @@ export async function yieldServices(tie: Mended, signal: AbortSignal): Promise<v
 /** The agent knows the originals by one address: only a Service with that one helps. Throws CHANGED_MEANWHILE where there is none. */
 export async function mendOriginals(tie: Mended, signal: AbortSignal): Promise<void> {
   const { cluster, session, log } = tie;
-  const { id, namespace, made, leaseName, leaseUid } = session;
+  const { id, namespace, made } = session;
   if (made?.originals === undefined) return;
   const { address, selector } = made.originals;
   const name = originalsServiceName(id);
@@ -68,8 +102,8 @@ export async function mendOriginals(tie: Mended, signal: AbortSignal): Promise<v
       cause,
     });
   if (found !== undefined) throw cannot('was made again by somebody else, with another address.');
-  const owner = leaseOwner(leaseName, leaseUid);
-  const service = originalsService(id, namespace, selector, { agentPorts: made.ports }, owner, address);
+  const owners = await sessionOwners(cluster, tie.session, { signal });
+  const service = originalsService(id, namespace, selector, { agentPorts: made.ports }, owners, address);
   try {
     await createOriginalsService(cluster, service, {}); // not cut off half way: a release waits for it, and then removes it
   } catch (error) {
@@ -81,7 +115,7 @@ export async function mendOriginals(tie: Mended, signal: AbortSignal): Promise<v
 /** What the agent's next pod needs. */
 export async function mendAgent(tie: Mended, signal: AbortSignal): Promise<void> {
   const { cluster, session, log } = tie;
-  const { id, namespace, credentials, controlPort, made, leaseName, leaseUid } = session;
+  const { id, namespace, credentials, controlPort, made } = session;
   const name = sessionObjectName(id);
   const set = await cluster.find(replicaSets, name, namespace, { signal });
   if (set === undefined || set.metadata?.deletionTimestamp !== undefined) {
@@ -105,8 +139,8 @@ export async function mendAgent(tie: Mended, signal: AbortSignal): Promise<void>
   };
   try {
     // To read one is a right that nobody needs else: that it cannot be made says that it is there.
-    const owner = leaseOwner(leaseName, leaseUid);
-    await createSecret(cluster, sessionSecret(id, namespace, credentials, agent, owner), {});
+    const owners = await sessionOwners(cluster, tie.session, { signal });
+    await createSecret(cluster, sessionSecret(id, namespace, credentials, agent, owners), {});
     log.warn('secret-made-again', { connection: tie.name });
   } catch (error) {
     const cause = BowlineError.from(error);

@@ -10,6 +10,9 @@ import type { OnProgress } from './manager.ts';
 import type { Tie } from './tie.ts';
 import type { Traffic } from './traffic.ts';
 
+/** The warning of a connection without names. */
+const missing = 'HELPER_MISSING';
+
 export interface ConnectionNamesOptions {
   manager: NamesManager;
   traffic: Traffic;
@@ -57,10 +60,21 @@ export class ConnectionNames {
         }),
         localPorts: tie.session.ports.map((port) => port.local),
         onChange: () => tie.changed('names'),
+        ...(tie.session.request.names === 'auto' && { onHelper: () => void this.useHelper() }),
       },
       signal,
     );
     this.warnOfShadowed(onProgress);
+  }
+
+  /** It was installed after the connection was made. Never rejects. */
+  private async useHelper(): Promise<void> {
+    if (this.attachment === undefined || this.chosen === 'hosts') return;
+    this.chosen = 'hosts';
+    await this.attachment.useHosts();
+    this.tie.unwarn(missing);
+    this.warnOfShadowed(() => undefined);
+    this.tie.changed('names');
   }
 
   async detach(): Promise<void> {
@@ -95,9 +109,9 @@ export class ConnectionNames {
     if (possible.mode === 'env' && wanted === 'auto') {
       this.tie.warn(
         {
-          code: 'HELPER_MISSING',
+          code: missing,
           message:
-            'The helper is not installed, so the services do not answer by their names on this machine as a whole; they answer at the addresses of the *_SERVICE_HOST and *_SERVICE_PORT variables (`bowline env`), and by name in a command behind -- on Linux. Ports below 1024 answer at other numbers, which `bowline status` shows. `bowline helper install` makes names and ports work everywhere, from the next connection on.',
+            'The helper is not installed, so the services do not answer by their names on this machine as a whole; they answer at the addresses of the *_SERVICE_HOST and *_SERVICE_PORT variables (`bowline env`), and by name in a command behind -- on Linux. Ports below 1024 answer at other numbers, which `bowline status` shows. `bowline helper install` makes names and ports work everywhere.',
         },
         onProgress,
       );

@@ -4,6 +4,7 @@ import { keeperAccount, keeperObjects, type KeeperCode } from '../redirect/keepe
 import { leaseObject } from '../redirect/lease.ts';
 import { originalsSelector } from '../redirect/routes.ts';
 import { redirectPatch } from '../redirect/services.ts';
+import { sessionObjectName } from '../redirect/objects.ts';
 import { keptPod, stoppedPatch, withStopped } from '../redirect/stop-original.ts';
 import {
   agentReplicaSet,
@@ -12,6 +13,7 @@ import {
   sessionSecret,
   type AgentCode,
 } from '../redirect/session-objects.ts';
+import { recordMap } from '../redirect/session-record.ts';
 import { describe } from '../redirect/workload.ts';
 import type { Prepared } from './prepare.ts';
 
@@ -30,6 +32,7 @@ export function planOf(prepared: Prepared, code: AgentCode, keeperCode: KeeperCo
       leaseObject(namespace, session.leaseName, record, session.request.lapseSeconds),
       'says who redirects, and what to put back; owns the rest',
     ),
+    create(recordMap(namespace, record), 'the same once more: with one of the two deleted, the rest stays'),
   ];
   if (workload !== undefined && routes !== undefined && routes.agentPorts.length > 0) {
     actions.push(
@@ -42,7 +45,7 @@ export function planOf(prepared: Prepared, code: AgentCode, keeperCode: KeeperCo
   if (!session.image.hasAgent)
     actions.push(
       create(
-        { ...codeConfigMap(namespace, { code: `(${code.code.length} bytes)`, hash: code.hash }, undefined) },
+        { ...codeConfigMap(namespace, { code: `(${code.code.length} bytes)`, hash: code.hash }) },
         'the agent, carried by this machine',
       ),
     );
@@ -74,10 +77,11 @@ export function planOf(prepared: Prepared, code: AgentCode, keeperCode: KeeperCo
   }
   if (session.request.stopOriginal && workload !== undefined) {
     const why = '--stop-original: what to put back';
-    const kept = keptPod(workload, id, undefined);
+    const kept = keptPod(workload, id);
     if (kept !== undefined) actions.push(create(kept, why));
     const { body } = stoppedPatch(withStopped(record, workload));
-    actions.push({ verb: 'patch', object: `leases/${session.leaseName}`, why, body });
+    for (const object of [`configmaps/${sessionObjectName(id)}`, `leases/${session.leaseName}`])
+      actions.push({ verb: 'patch', object, why, body });
     actions.push({
       verb: workload.kind === 'Pod' ? 'delete' : 'scale',
       object: describe(workload),

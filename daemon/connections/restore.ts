@@ -22,6 +22,7 @@ import { holderForRestore, keeperName, keptPodName, sessionLabel, type Identity 
 import { readOriginal, readRecord } from '../redirect/record.ts';
 import { releaseSession } from '../redirect/release.ts';
 import { forgetPatch, restorePatch } from '../redirect/services.ts';
+import { findRecordMap } from '../redirect/session-record.ts';
 import { describe, type WorkloadKind } from '../redirect/workload.ts';
 import type { OnProgress } from './manager.ts';
 
@@ -50,23 +51,29 @@ async function leftovers(
 ): Promise<Leftover[]> {
   // In this order: a Lease is there before its Services are redirected, and until they are put back.
   const inNamespace = await cluster.list(services, { ...call, namespace });
-  const found = await cluster.list(leases, {
-    ...call,
-    namespace,
-    labelSelector: 'app.kubernetes.io/managed-by=bowline',
-  });
+  const ours = { ...call, namespace, labelSelector: 'app.kubernetes.io/managed-by=bowline' };
+  const maps = await cluster.list(configMaps, ours);
+  const found = await cluster.list(leases, ours);
   const withLease = found.flatMap((lease) => {
     const session = lease.metadata?.labels?.[sessionLabel];
     if (session === undefined) return [];
     const { user, host, since } = describeHolder(lease, undefined);
     return [{ session, lease, owner: `${user}@${host}`, since }];
   });
-  // Whose Lease somebody deleted: its agent goes with it, but its Services lead nowhere. Nobody holds such a session.
+  // Whose Lease somebody deleted: what it said is in its map.
   const known = new Set(withLease.map(({ session }) => session));
+  const withMap = maps.flatMap((map) => {
+    const record = readRecord(map);
+    if (record === undefined || known.has(record.session)) return [];
+    const { session, user, host, since } = record;
+    return [{ session, lease: undefined, owner: `${user}@${host}`, since }];
+  });
+  for (const { session } of withMap) known.add(session);
+  // Without both its agent is gone, and its Services lead nowhere. Nobody holds such a session.
   const orphans = new Set(inNamespace.flatMap((service) => readOriginal(service)?.session ?? []));
   const me = `${identity.user}@${identity.host}`;
   return [
-    ...withLease.filter(({ session, owner }) => !held.has(session) && (all || owner === me)),
+    ...[...withLease, ...withMap].filter(({ session, owner }) => !held.has(session) && (all || owner === me)),
     ...[...orphans]
       .filter((session) => !known.has(session) && !held.has(session))
       .map((session) => ({ session, lease: undefined, owner: 'an unknown owner', since: 'an unknown time' })),
@@ -84,7 +91,12 @@ export async function planRestore(
   const actions: Plan['actions'] = [];
   for (const { session, lease, owner, since } of await leftovers(cluster, namespace, request.all, restorer, call)) {
     const whose = `session ${session} of ${owner} since ${since}`;
-    const record = lease === undefined ? undefined : readRecord(lease);
+    const found = await findRecordMap(cluster, namespace, session, call);
+    const said = lease ?? found;
+    const record = said === undefined ? undefined : readRecord(said);
+    const ownUids = new Set([lease?.metadata?.uid, found?.metadata?.uid]);
+    const onlyOurs = ({ metadata }: KubernetesObject): boolean =>
+      metadata?.ownerReferences?.every(({ uid }) => ownUids.has(uid)) === true;
     if (record?.stopped !== undefined && record.workload !== undefined) {
       const { kind, name } = record.workload;
       const object = describe({ kind: kind as WorkloadKind, name });
@@ -118,13 +130,11 @@ export async function planRestore(
       namespace,
       labelSelector: 'app.kubernetes.io/managed-by=bowline',
     })) {
-      const owners = map.metadata?.ownerReferences ?? [];
-      if (owners.length === 1 && owners[0]?.uid === lease?.metadata?.uid)
+      if (onlyOurs(map) || map.metadata?.uid === found?.metadata?.uid)
         actions.push({ verb: 'delete', object: `configmaps/${map.metadata?.name}`, why: whose });
     }
     const account = await cluster.find(serviceAccounts, keeperName, namespace, call).catch(() => undefined);
-    const owners = account?.metadata?.ownerReferences ?? [];
-    if (owners.length === 1 && owners[0]?.uid === lease?.metadata?.uid)
+    if (account !== undefined && onlyOurs(account))
       actions.push({
         verb: 'delete',
         object: `serviceaccounts/${keeperName}`,

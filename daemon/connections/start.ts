@@ -174,6 +174,17 @@ export async function startConnections(options: ConnectionsOptions, signal: Abor
   function find(name: string): ConnectionController {
     const [found, ...others] = named(controllers, name);
     if (found !== undefined && others.length === 0) return found;
+    if (found !== undefined) {
+      const alternatives = [found, ...others].map((each) => each.name);
+      throw new BowlineError(
+        'CONNECTION_NOT_FOUND',
+        `"${name}" fits several connections: ${alternatives.join(', ')}.`,
+        {
+          hint: 'Give the whole name of the one you mean.',
+          details: { alternatives },
+        },
+      );
+    }
     throw new BowlineError('CONNECTION_NOT_FOUND', `There is no connection "${name}".`, {
       hint: didYouMean(name, [...controllers.keys()], 'connections'),
       details: { alternatives: [...controllers.keys()] },

@@ -19,6 +19,8 @@ export interface Tie {
   readonly tunnels: Tunnels | undefined;
   /** Told to whoever waits, and kept for whoever looks: one of each code. */
   warn(warning: Warning, onProgress?: OnProgress): void;
+  /** What the warnings of this code said does not hold any more. */
+  unwarn(code: string): void;
   /** Something that the snapshot shows has changed. */
   changed(event: string): void;
 }

@@ -53,17 +53,20 @@ function trafficOf(local: number, request: { ifDown: 'refuse' | 'original' }, st
       return (error as NodeJS.ErrnoException).code ?? String(error);
     }
   };
-  return { traffic, ask, events, callers: () => traffic.down?.map(({ callers }) => callers) };
+  const callers = (): string[] | undefined => traffic.down?.map((port) => port.callers);
+  const ended = (): boolean[] | undefined => traffic.down?.map((port) => port.stopped);
+  return { traffic, ask, events, callers, ended };
 }
 
 void test('a port that refused is down until it answers; before the first answer the originals have its callers', async () => {
   await using program = await startProgram();
-  const { traffic, ask, events, callers } = trafficOf(program.port, { ifDown: 'refuse' });
+  const { traffic, ask, events, callers, ended } = trafficOf(program.port, { ifDown: 'refuse' });
   program.stop();
   assert.equal(traffic.down, undefined, 'nobody has looked');
   assert.equal(await ask(), 'EHOSTUNREACH');
   assert.deepEqual(callers(), ['originals']);
   const first = traffic.down;
+  assert.deepEqual(ended(), [false], 'it has not come up yet');
   await ask();
   assert.deepEqual(traffic.down, first, 'since the first refusal');
   assert.equal(events.length, 1, 'said once');
@@ -73,6 +76,7 @@ void test('a port that refused is down until it answers; before the first answer
   program.stop();
   assert.equal(await ask(), 'ECONNREFUSED');
   assert.deepEqual(callers(), ['reset']);
+  assert.deepEqual(ended(), [true]);
   assert.equal(events.length, 3);
   assert.deepEqual(traffic.counts, { inbound: 1, outbound: 0, toOriginals: 2 });
 });

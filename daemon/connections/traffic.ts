@@ -52,7 +52,9 @@ export class Traffic {
   get down(): Connection['down'] {
     const down = this.tie.session.ports.flatMap(({ local, remote }) => {
       const since = this.silent.get(local);
-      return since === undefined ? [] : [{ local, since, callers: this.callersOf(remote) }];
+      return since === undefined
+        ? []
+        : [{ local, since, callers: this.callersOf(remote), stopped: this.answered.has(remote) }];
     });
     return down.length === 0 ? undefined : down;
   }

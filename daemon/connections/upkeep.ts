@@ -17,8 +17,8 @@ import type { Session } from './session.ts';
  * milliseconds since it was renewed last; what was silent for longer than its lapse may have been restored by a keeper.
  */
 export function lossOf(session: Session, lease: V1Lease | undefined, silent: number): BowlineError | undefined {
-  const { leaseUid, holder: own, name, request, namespace } = session;
-  const ours = lease !== undefined && (leaseUid === undefined || lease.metadata?.uid === leaseUid);
+  const { id, holder: own, name, request, namespace } = session;
+  const ours = lease?.metadata?.labels?.[sessionLabel] === id;
   const holder = lease?.spec?.holderIdentity ?? '';
   if (ours && holder === own) return undefined;
   if (ours ? holder === keeperHolder : silent > request.lapseSeconds * 1000) {
@@ -43,11 +43,15 @@ export function lossOf(session: Session, lease: V1Lease | undefined, silent: num
 }
 
 export interface LeaseWatch {
+  /** As it is now: its Lease may have been made again. */
+  session(): Session;
   /** Milliseconds since the Lease was last renewed; sleep of the machine counts. */
   silent(): number;
   onRenewed(): void;
   /** It could not be renewed and is tried again: no network, no login, or more. */
   onTrouble(): void;
+  /** There is no Lease any more. */
+  onGone(): void;
   /** The session is not ours any more; `loss` says why. */
   onLoss(loss: BowlineError): void;
   /** A keeper watches the Lease, and says which. */
@@ -55,14 +59,8 @@ export interface LeaseWatch {
 }
 
 /** Renews the Lease, and sees at once when it is somebody else's or gone. */
-export async function keepLease(
-  cluster: Cluster,
-  session: Session,
-  log: Log,
-  signal: AbortSignal,
-  watch: LeaseWatch,
-): Promise<void> {
-  const { leaseName: name, leaseUid: uid = '', namespace, holder, request } = session;
+export async function keepLease(cluster: Cluster, log: Log, signal: AbortSignal, watch: LeaseWatch): Promise<void> {
+  const { leaseName: name, namespace, holder, request } = watch.session();
   /** Four times in the life of a Lease, with jitter; more often while it fails. */
   const renew = async (): Promise<void> => {
     let pause = 0;
@@ -72,30 +70,31 @@ export async function keepLease(
       const spread = 0.9 + Math.random() / 5;
       const interval = (request.lapseSeconds * 1000) / 4;
       try {
+        const { leaseUid: uid = '' } = watch.session();
         await renewLease(cluster, { name, namespace, uid, holder }, { signal, timeout: Math.min(interval, 15_000) });
         watch.onRenewed();
         pause = interval * spread;
       } catch (error) {
         if (signal.aborted) return;
         pause = Math.min(interval, 2000) * spread;
-        log.warn('renew-failed', { connection: session.name, reason: BowlineError.from(error).message });
+        log.warn('renew-failed', { connection: watch.session().name, reason: BowlineError.from(error).message });
         watch.onTrouble();
         const lease = await cluster.find(leases, name, namespace, { signal }).catch(() => 'unknown' as const);
-        const loss = lease === 'unknown' ? undefined : lossOf(session, lease, watch.silent());
-        if (loss !== undefined) watch.onLoss(loss);
+        if (lease !== 'unknown') judge(lease, watch);
       }
     }
   };
-  await Promise.all([renew(), watchLease(cluster, session, log, watch, signal)]);
+  await Promise.all([renew(), watchLease(cluster, log, watch, signal)]);
 }
 
-async function watchLease(
-  cluster: Cluster,
-  session: Session,
-  log: Log,
-  to: LeaseWatch,
-  signal: AbortSignal,
-): Promise<void> {
+function judge(lease: V1Lease | undefined, watch: LeaseWatch): void {
+  if (lease === undefined) return watch.onGone();
+  const loss = lossOf(watch.session(), lease, watch.silent());
+  if (loss !== undefined) watch.onLoss(loss);
+}
+
+async function watchLease(cluster: Cluster, log: Log, to: LeaseWatch, signal: AbortSignal): Promise<void> {
+  const session = to.session();
   const place = { namespace: session.namespace, fieldSelector: `metadata.name=${session.leaseName}` };
   try {
     for await (const event of cluster.watch(leases, { ...place, signal })) {
@@ -103,8 +102,7 @@ async function watchLease(
       const lease = event.type === 'reset' ? event.objects[0] : event.type === 'deleted' ? undefined : event.object;
       const keeper = lease?.metadata?.annotations?.[keeperAnnotation];
       if (keeper !== undefined) to.onKeeper(keeper);
-      const loss = lossOf(session, lease, to.silent());
-      if (loss !== undefined) to.onLoss(loss);
+      judge(lease, to);
     }
   } catch (error) {
     if (!signal.aborted) log.warn('notice-ended', { connection: session.name, reason: String(error) });

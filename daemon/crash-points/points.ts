@@ -12,6 +12,7 @@ export const connectPoints = [
   'session-saved',
   'lease-created',
   'lease-saved',
+  'record-created',
   'originals-service-created',
   'agent-code-created',
   'secret-created',
@@ -42,6 +43,7 @@ export const disconnectPoints = [
   'originals-service-removed',
   'secret-removed',
   'agent-code-removed',
+  'record-removed',
   'lease-removed',
   'keeper-account-removed',
   'names-removed',
@@ -58,6 +60,7 @@ type AnyResource = Resource<KubernetesObject>;
 export function pointOfCreate({ plural }: AnyResource, name: string): CrashPoint | undefined {
   if (plural !== 'configmaps') return created[plural];
   if (isKeptPod(name)) return 'original-pod-kept';
+  if (isRecord(name)) return 'record-created';
   return isKeepers(name) ? 'keeper-code-created' : 'agent-code-created';
 }
 
@@ -66,6 +69,7 @@ export function pointOfDelete({ plural }: AnyResource, name: string): CrashPoint
   if (isKeepers(name) && plural !== 'serviceaccounts') return undefined;
   // A bare pod that is stopped has a name of its own.
   if (plural === 'pods' && !name.startsWith('bowline-')) return 'originals-stopped';
+  if (plural === 'configmaps' && isRecord(name)) return 'record-removed';
   return removed[plural];
 }
 
@@ -86,6 +90,7 @@ export function pointOfPatch({ plural }: AnyResource, patch: Patch): CrashPoint 
 }
 
 const isKeptPod = (name: string): boolean => name.endsWith('-original-pod');
+const isRecord = (name: string): boolean => /^bowline-[^-]+$/.test(name);
 const isKeepers = (name: string): boolean => name === keeperName || name.startsWith(`${keeperName}-`);
 const scaled = new Set(['deployments', 'statefulsets', 'replicasets']);
 

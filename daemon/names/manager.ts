@@ -86,6 +86,8 @@ class Names implements NamesManager {
   async mode(): Promise<{ mode: 'hosts' | 'env'; reason?: string }> {
     try {
       await this.#link.connect();
+      // One that was installed meanwhile: those who had to do without it hear of it here, as nobody asks for it all the time.
+      for (const { options } of this.#scopes) if (options.mode === 'env') options.onHelper?.();
       return { mode: 'hosts' };
     } catch (error) {
       const { message, hint } = BowlineError.from(error);
@@ -96,7 +98,7 @@ class Names implements NamesManager {
   async attach(options: NamesScope, caller: AbortSignal): Promise<NamesAttachment> {
     const signal = AbortSignal.any([caller, this.#lifetime]);
     const source = this.#share(options.cluster);
-    const scope: Scope = { options, source, services: [], announced: '' };
+    const scope: Scope = { options: { ...options }, source, services: [], announced: '' };
     this.#scopes.push(scope);
     const detach = async (): Promise<void> => {
       const index = this.#scopes.indexOf(scope);
@@ -113,7 +115,11 @@ class Names implements NamesManager {
       await detach();
       throw error;
     }
-    return { services: () => scope.services, [Symbol.asyncDispose]: detach };
+    const useHosts = (): Promise<void> => {
+      scope.options.mode = 'hosts';
+      return this.#passNow();
+    };
+    return { services: () => scope.services, useHosts, [Symbol.asyncDispose]: detach };
   }
 
   async releaseFormer(): Promise<void> {

@@ -32,11 +32,15 @@ export interface NamesScope {
   localPorts?: readonly number[];
   /** Called after each change that was applied. */
   onChange: () => void;
+  /** Called when a helper answers while `mode` is `env`. */
+  onHelper?: () => void;
 }
 
 export interface NamesAttachment extends AsyncDisposable {
   /** The services of this scope as they answer now. */
   services(): NamedService[];
+  /** `mode` is `hosts` from now on; resolves when the names are there. */
+  useHosts(): Promise<void>;
 }
 
 export interface NamesManager extends AsyncDisposable {

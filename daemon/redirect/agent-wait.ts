@@ -223,6 +223,7 @@ async function eventsOf(
 
 /** Whether `text` says all of `message` but its first word or so ("Failed to pull image ...: CAUSE", "Error: CAUSE"). */
 function saysAlready(text: string, message: string): boolean {
-  const cause = message.slice(message.indexOf(':') + 1).trim();
-  return cause !== '' && text.includes(cause);
+  // Not at the colon before the tag of an image.
+  const [, cause = message] = /:\s+(.*)/s.exec(message) ?? [];
+  return text.includes(cause.trim());
 }

@@ -17,14 +17,14 @@ import { keeperConfigMapName, keeperLabel, keeperName, managedBy } from './objec
 
 /** Everything that a keeper does, and nothing else: a test compares it with what a keeper asked for. */
 export const keeperRules: V1PolicyRule[] = [
-  // Who is there; to be the holder of what lapsed; the end of a session, with which the garbage collector takes the rest.
+  // Who is there; to be the holder of what lapsed; the end of a session: with the last of Lease and map the garbage collector takes the rest.
   { apiGroups: ['coordination.k8s.io'], resources: ['leases'], verbs: ['get', 'list', 'watch', 'patch', 'delete'] },
   // Selectors.
   { apiGroups: [''], resources: ['services'], verbs: ['get', 'list', 'patch'] },
   // Replica counts.
   { apiGroups: ['apps'], resources: ['deployments', 'statefulsets', 'replicasets'], verbs: ['get', 'patch'] },
-  // Bare pods, from the manifest that was kept.
-  { apiGroups: [''], resources: ['configmaps'], verbs: ['get'] },
+  // What a session's record map says, and its end; bare pods, from the manifest that was kept.
+  { apiGroups: [''], resources: ['configmaps'], verbs: ['get', 'delete'] },
   { apiGroups: [''], resources: ['pods'], verbs: ['get', 'create', 'patch'] },
 ];
 

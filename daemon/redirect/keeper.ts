@@ -1,6 +1,6 @@
 /**
  * The keeper of a namespace: made by the first session that redirects, shared by all, gone with the last. As with the
- * agent's code each session is an owner of the root, so whoever adds himself and whoever removes the last one meet at one
+ * agent's code each session's owners are those of the root, so whoever adds himself and whoever removes the last one meet at one
  * resourceVersion, and one of them is refused and looks again.
  */
 import { setTimeout as delay } from 'node:timers/promises';
@@ -35,7 +35,7 @@ export const keeperRights = (namespace: string): Right[] => [
 export async function ensureKeeper(
   cluster: Cluster,
   options: KeeperOptions,
-  session: V1OwnerReference,
+  session: V1OwnerReference[],
   call: CallOptions,
 ): Promise<void> {
   const root = await ensureRoot(cluster, options.namespace, session, call);
@@ -74,21 +74,22 @@ export async function unmarkLease(cluster: Cluster, held: HeldLease, call: CallO
 async function ensureRoot(
   cluster: Cluster,
   namespace: string,
-  session: V1OwnerReference,
+  session: V1OwnerReference[],
   call: CallOptions,
 ): Promise<string> {
   for (let attempt = 0; ; attempt++) {
     try {
       const existing = await cluster.find(serviceAccounts, keeperName, namespace, call);
       if (existing === undefined) {
-        const made = await cluster.create(serviceAccounts, keeperAccount(namespace, [session]), call);
+        const made = await cluster.create(serviceAccounts, keeperAccount(namespace, session), call);
         return made.metadata?.uid ?? '';
       }
       const { ownerReferences: owners = [], resourceVersion, uid = '' } = existing.metadata ?? {};
-      if (owners.some((owner) => owner.uid === session.uid)) return uid;
+      const lacking = session.filter((own) => !owners.some((owner) => owner.uid === own.uid));
+      if (lacking.length === 0) return uid;
       const body = [
         { op: 'test' as const, path: '/metadata/resourceVersion', value: resourceVersion },
-        { op: 'add' as const, path: '/metadata/ownerReferences', value: [...owners, session] },
+        { op: 'add' as const, path: '/metadata/ownerReferences', value: [...owners, ...lacking] },
       ];
       await cluster.patch(serviceAccounts, keeperName, namespace, { type: 'json', body }, call);
       return uid;
@@ -134,15 +135,15 @@ async function ensureChild(
   }
 }
 
-/** The account of the keeper that is there for the session of this Lease, and perhaps for others. */
+/** The account of the keeper that is there for the session with these owners, and perhaps for others. */
 export async function accountOfKeeper(
   cluster: Cluster,
   namespace: string,
-  leaseUid: string,
+  ownUids: ReadonlySet<string>,
   call: CallOptions,
 ): Promise<V1ServiceAccount | undefined> {
   const existing = await cluster.find(serviceAccounts, keeperName, namespace, call).catch(() => undefined);
-  return existing?.metadata?.ownerReferences?.some(({ uid }) => uid === leaseUid) === true ? existing : undefined;
+  return existing?.metadata?.ownerReferences?.some(({ uid }) => ownUids.has(uid)) === true ? existing : undefined;
 }
 
 /**
@@ -154,25 +155,34 @@ export async function releaseKeeper(
   cluster: Cluster,
   namespace: string,
   account: V1ServiceAccount,
-  leaseUid: string,
+  ownUids: ReadonlySet<string>,
   call: CallOptions & { signal: AbortSignal },
 ): Promise<void> {
-  const { ownerReferences: owners = [], resourceVersion = '', uid = '' } = account.metadata ?? {};
-  const others = owners.filter((owner) => owner.uid !== leaseUid);
-  if (others.length > 0) {
+  const root = account.metadata?.uid;
+  if (root === undefined) return;
+  for (let attempt = 0; attempt < 5; attempt++) {
+    const left = await cluster.find(serviceAccounts, keeperName, namespace, call).catch(() => account);
+    const { ownerReferences: owners = [], resourceVersion = '', uid } = left?.metadata ?? {};
+    if (uid !== root) return removeKeeper(cluster, namespace, root, call);
+    // A session that takes it up at this moment changes the version, and so does the garbage collector.
+    const others = owners.filter((owner) => !ownUids.has(owner.uid));
+    if (others.length === 0) {
+      await cluster
+        .delete(serviceAccounts, keeperName, namespace, { ...call, preconditions: { uid, resourceVersion } })
+        .catch(() => false);
+      continue;
+    }
     const body = [
       { op: 'test' as const, path: '/metadata/resourceVersion', value: resourceVersion },
       { op: 'replace' as const, path: '/metadata/ownerReferences', value: others },
     ];
     const patch = { type: 'json' as const, body };
-    await cluster.patch(serviceAccounts, keeperName, namespace, patch, call).catch(() => undefined); // the owner's end does the same
-    return;
+    const patched = await cluster.patch(serviceAccounts, keeperName, namespace, patch, call).then(
+      () => true,
+      () => false,
+    );
+    if (patched) return;
   }
-  // A session that takes it up at this moment changes the version: then it stays. The garbage collector may be faster.
-  const preconditions = { uid, resourceVersion };
-  await cluster.delete(serviceAccounts, keeperName, namespace, { ...call, preconditions }).catch(() => false);
-  const left = await cluster.find(serviceAccounts, keeperName, namespace, call).catch(() => account);
-  if (left?.metadata?.uid !== uid) await removeKeeper(cluster, namespace, uid, call);
 }
 
 async function removeKeeper(

@@ -56,7 +56,7 @@ export async function createLease(
   return leaseOwner(name, made.metadata?.uid);
 }
 
-/** The session's Lease as the owner of its objects. */
+/** The session's Lease as an owner of its objects. */
 export function leaseOwner(name: string, uid = ''): V1OwnerReference {
   return { apiVersion: 'coordination.k8s.io/v1', kind: 'Lease', name, uid };
 }

@@ -10,7 +10,7 @@ export const sessionLabel = 'bowline.dev/session';
 export const originalAnnotation = 'bowline.dev/original';
 /** On a redirected Service: the same as a merge patch, for somebody who has nothing but kubectl (docs/keeper.md). */
 export const undoAnnotation = 'bowline.dev/undo';
-/** On the session's Lease: who, and what was changed beyond Services, as `SessionRecord`. */
+/** On the session's Lease and its record map: who, and what was changed beyond Services, as `SessionRecord`. */
 export const recordAnnotation = 'bowline.dev/record';
 /** The readiness gate of the agent pod. Nobody ever meets it: the pod is an endpoint only where not-ready ones are wanted. */
 export const readinessGate = 'bowline.dev/never-ready';
@@ -53,12 +53,12 @@ export function metadata(
   session: string,
   namespace: string,
   name: string,
-  owner?: V1OwnerReference,
+  owners: V1OwnerReference[] = [],
 ): V1ObjectMeta & { name: string; namespace: string } {
   return {
     name,
     namespace,
     labels: sessionLabels(session),
-    ...(owner === undefined ? {} : { ownerReferences: [owner] }),
+    ...(owners.length === 0 ? {} : { ownerReferences: owners }),
   };
 }

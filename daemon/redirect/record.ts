@@ -3,7 +3,7 @@
  * the original on each redirected Service. Written before the change that it describes.
  */
 import * as z from 'zod/mini';
-import type { V1Lease, V1ManagedFieldsEntry, V1Service } from '@kubernetes/client-node';
+import type { KubernetesObject, V1ManagedFieldsEntry, V1Service } from '@kubernetes/client-node';
 import { originalAnnotation, recordAnnotation } from './objects.ts';
 
 const SessionRecord = z.object({
@@ -21,8 +21,9 @@ const SessionRecord = z.object({
 });
 export type SessionRecord = z.infer<typeof SessionRecord>;
 
-export function readRecord(lease: V1Lease): SessionRecord | undefined {
-  return parse(SessionRecord, lease.metadata?.annotations?.[recordAnnotation]);
+/** Of a Lease or a record map. */
+export function readRecord({ metadata }: KubernetesObject): SessionRecord | undefined {
+  return parse(SessionRecord, metadata?.annotations?.[recordAnnotation]);
 }
 
 const ServiceOriginal = z.object({

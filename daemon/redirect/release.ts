@@ -7,12 +7,13 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { V1Pod } from '@kubernetes/client-node';
 import type { AgentStatus } from '../../agent-image/contract.ts';
 import type { CallOptions, Cluster } from '../cluster/cluster.ts';
-import { endpointSlices, leases, pods, replicaSets, secrets, services } from '../cluster/resources.ts';
+import { configMaps, endpointSlices, leases, pods, replicaSets, secrets, services } from '../cluster/resources.ts';
 import { originalsServiceName, sessionLabel, sessionObjectName } from './objects.ts';
 import { accountOfKeeper, releaseKeeper } from './keeper.ts';
 import { readOriginal, readRecord } from './record.ts';
 import { restoreService } from './services.ts';
 import { releaseCode } from './session-objects.ts';
+import { findRecordMap } from './session-record.ts';
 import { startOriginals } from './stop-original.ts';
 
 export interface ReleaseOptions {
@@ -27,7 +28,7 @@ export interface ReleaseOptions {
   /** Milliseconds for stopped originals to become ready again. */
   patience: number;
   signal: AbortSignal;
-  /** Leave what the Lease owns to the garbage collector: slower, but needs no right to remove it. */
+  /** Leave what Lease and record map own to the garbage collector: slower, but needs no right to remove it. */
   collect?: boolean;
   /** The live agent, when there is a tunnel to it: told to send new connections to the originals, asked what is open. */
   agent?: { drain(): Promise<unknown>; status(): Promise<AgentStatus> };
@@ -63,7 +64,10 @@ export async function releaseSession(cluster: Cluster, options: ReleaseOptions):
   // The workload may be another session's by now: its Lease has the same name, and is none of ours.
   const ours = found?.metadata?.labels?.[sessionLabel] === session && found.spec?.holderIdentity === options.holder;
   const lease = ours ? found : undefined;
-  const record = lease === undefined ? undefined : readRecord(lease);
+  const map = await findRecordMap(cluster, namespace, session, call);
+  // Without any Lease what it said is in the map; the originals of somebody else's are his.
+  const said = lease ?? (found === undefined ? map : undefined);
+  const record = said === undefined ? undefined : readRecord(said);
   if (record?.stopped !== undefined) {
     onStep('originals', 'starting the originals again');
     const started = await startOriginals(cluster, namespace, record, { patience: options.patience, signal });
@@ -88,12 +92,15 @@ export async function releaseSession(cluster: Cluster, options: ReleaseOptions):
     metadata?.name === originalsServiceName(session) ? [metadata.name] : [],
   );
   const leaseUid = lease?.metadata?.uid;
-  if (options.collect !== true) await removeObjects(cluster, options, { leaseUid, ownServices, quiet, done });
-  if (leaseUid === undefined) return done;
-  const keeper = options.collect === true ? undefined : await accountOfKeeper(cluster, namespace, leaseUid, call);
+  const ownUids = new Set([leaseUid, map?.metadata?.uid].filter((uid) => uid !== undefined));
+  if (options.collect !== true) await removeObjects(cluster, options, { ownUids, ownServices, quiet, done });
+  if (ownUids.size === 0) return done;
+  const keeper = options.collect === true ? undefined : await accountOfKeeper(cluster, namespace, ownUids, call);
+  if (map !== undefined) await cluster.delete(configMaps, sessionObjectName(session), namespace, call);
   // Last, so that whoever finds a Lease finds a session that is not yet wholly released.
-  await cluster.delete(leases, leaseName, namespace, { ...call, preconditions: { uid: leaseUid } });
-  if (keeper !== undefined) await releaseKeeper(cluster, namespace, keeper, leaseUid, call);
+  if (leaseUid !== undefined)
+    await cluster.delete(leases, leaseName, namespace, { ...call, preconditions: { uid: leaseUid } });
+  if (keeper !== undefined) await releaseKeeper(cluster, namespace, keeper, ownUids, call);
   if (options.collect === true) done.push('the agent is left to the garbage collector');
   return done;
 }
@@ -121,7 +128,8 @@ async function drained({ agent, drain, collect, signal }: ReleaseOptions): Promi
 }
 
 interface Removal {
-  leaseUid: string | undefined;
+  /** Of those who own the rest. */
+  ownUids: ReadonlySet<string>;
   ownServices: string[];
   quiet: boolean;
   done: string[];
@@ -129,7 +137,7 @@ interface Removal {
 
 async function removeObjects(cluster: Cluster, options: ReleaseOptions, removal: Removal): Promise<void> {
   const { session, namespace, signal } = options;
-  const { leaseUid, ownServices, quiet, done } = removal;
+  const { ownUids, ownServices, quiet, done } = removal;
   const call: CallOptions = { signal };
   const labelSelector = `${sessionLabel}=${session}`;
   const removed = await cluster.delete(replicaSets, sessionObjectName(session), namespace, {
@@ -145,7 +153,7 @@ async function removeObjects(cluster: Cluster, options: ReleaseOptions, removal:
   await Promise.all([
     ...agents.map((pod) => cluster.delete(pods, pod.metadata?.name ?? '', namespace, { ...call, gracePeriodSeconds })),
     cluster.delete(secrets, sessionObjectName(session), namespace, call),
-    ...(leaseUid === undefined ? [] : [releaseCode(cluster, namespace, leaseUid, call)]),
+    releaseCode(cluster, namespace, ownUids, call),
     ...(quiet ? [removeServices()] : []),
   ]);
   await podGone(cluster, options, quiet);

@@ -105,6 +105,11 @@ void suite('routes', () => {
       routes([], {}).warnings.map(({ code }) => code),
       ['NO_SERVICE'],
     );
+    const both = [8080, 9090].map((remote) => ({ local: remote, remote }));
+    assert.deepEqual(
+      routes(all.slice(0, 1), { ports: both }, multi).warnings.map(({ code, message }) => [code, message.slice(0, 34)]),
+      [['NO_SERVICE', 'No Service leads to port 9090 of d']],
+    );
   });
 
   void test('another session: refused, also where its redirect hides the selector; the way to its originals is no Service of the workload', () => {

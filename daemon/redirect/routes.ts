@@ -78,8 +78,15 @@ export function routesOf(workload: Workload, allServices: V1Service[], request: 
   if (services.length === 0 && request.redirect) {
     warnings.push({
       code: 'NO_SERVICE',
-      message: `No Service leads to ${leading.length > 0 ? 'the chosen ports of ' : ''}${describe(workload)}, so no traffic is redirected; variables and names are those of the workload.`,
+      message: `No Service leads to ${leading.length > 0 ? 'the chosen ports of ' : ''}${describe(workload)}, so no request comes to this machine; variables and names are those of the workload. Make a Service that selects its pods, and connect again.`,
     });
+  } else {
+    for (const { local, remote } of ports.filter((port) => port.services.length === 0)) {
+      warnings.push({
+        code: 'NO_SERVICE',
+        message: `No Service leads to port ${remote} of ${describe(workload)}, so no request comes to local port ${local}. Give a Service of its pods a port that leads there, and connect again.`,
+      });
+    }
   }
   return {
     container,

@@ -1,6 +1,6 @@
 /**
- * The objects of one session in the cluster beside its Lease (lease.ts), which comes first and owns them, so that nothing
- * outlives it even when our own cleaning never comes.
+ * The objects of one session in the cluster beside its owners (session-record.ts), which come first, so that nothing outlives
+ * them even when our own cleaning never comes.
  */
 import type {
   V1ConfigMap,
@@ -39,13 +39,13 @@ export function originalsService(
   namespace: string,
   selector: Record<string, string>,
   { agentPorts }: Pick<Routes, 'agentPorts'>,
-  owner?: V1OwnerReference,
+  owners?: V1OwnerReference[],
   address?: string,
 ): V1Service {
   return {
     apiVersion: 'v1',
     kind: 'Service',
-    metadata: metadata(session, namespace, originalsServiceName(session), owner),
+    metadata: metadata(session, namespace, originalsServiceName(session), owners),
     spec: {
       ...(address === undefined ? {} : { clusterIP: address }),
       selector,
@@ -64,12 +64,12 @@ export function sessionSecret(
   namespace: string,
   credentials: SessionCredentials,
   agent: AgentSession,
-  owner?: V1OwnerReference,
+  owners?: V1OwnerReference[],
 ): V1Secret {
   return {
     apiVersion: 'v1',
     kind: 'Secret',
-    metadata: metadata(session, namespace, sessionObjectName(session), owner),
+    metadata: metadata(session, namespace, sessionObjectName(session), owners),
     type: 'Opaque',
     stringData: {
       'agent.key': credentials.agentKey,
@@ -85,17 +85,17 @@ export function agentReplicaSet(
   session: string,
   namespace: string,
   template: V1PodTemplateSpec,
-  owner?: V1OwnerReference,
+  owners?: V1OwnerReference[],
 ): V1ReplicaSet {
   return {
     apiVersion: 'apps/v1',
     kind: 'ReplicaSet',
-    metadata: metadata(session, namespace, sessionObjectName(session), owner),
+    metadata: metadata(session, namespace, sessionObjectName(session), owners),
     spec: { replicas: 1, selector: { matchLabels: sessionSelector(session) }, template },
   };
 }
 
-export function codeConfigMap(namespace: string, agent: AgentCode, owner: V1OwnerReference | undefined): V1ConfigMap {
+export function codeConfigMap(namespace: string, agent: AgentCode, owners: V1OwnerReference[] = []): V1ConfigMap {
   return {
     apiVersion: 'v1',
     kind: 'ConfigMap',
@@ -103,7 +103,7 @@ export function codeConfigMap(namespace: string, agent: AgentCode, owner: V1Owne
       name: codeConfigMapName(agent.hash),
       namespace,
       labels: { ...managedBy },
-      ...(owner === undefined ? {} : { ownerReferences: [owner] }),
+      ...(owners.length === 0 ? {} : { ownerReferences: owners }),
     },
     immutable: true,
     data: { 'agent.mjs': agent.code },
@@ -111,14 +111,14 @@ export function codeConfigMap(namespace: string, agent: AgentCode, owner: V1Owne
 }
 
 /**
- * The ConfigMap with the agent's code, shared by the sessions of a namespace: each one adds itself as an owner, so it
+ * The ConfigMap with the agent's code, shared by the sessions of a namespace: each one adds its own as owners, so it
  * lives as long as the last. Content-addressed and immutable, but anybody with rights may have made it: it is compared.
  */
 export async function ensureCode(
   cluster: Cluster,
   namespace: string,
   agent: AgentCode,
-  owner: V1OwnerReference,
+  owners: V1OwnerReference[],
   options: CallOptions,
 ): Promise<void> {
   const name = codeConfigMapName(agent.hash);
@@ -135,10 +135,10 @@ export async function ensureCode(
     }
     try {
       if (existing === undefined) {
-        await cluster.create(configMaps, codeConfigMap(namespace, agent, owner), options);
+        await cluster.create(configMaps, codeConfigMap(namespace, agent, owners), options);
         return;
       }
-      const owners = existing.metadata?.ownerReferences ?? [];
+      const others = existing.metadata?.ownerReferences ?? [];
       await cluster.patch(
         configMaps,
         name,
@@ -147,7 +147,7 @@ export async function ensureCode(
           type: 'json',
           body: [
             { op: 'test', path: '/metadata/resourceVersion', value: existing.metadata?.resourceVersion },
-            { op: 'add', path: '/metadata/ownerReferences', value: [...owners, owner] },
+            { op: 'add', path: '/metadata/ownerReferences', value: [...others, ...owners] },
           ],
         },
         options,
@@ -163,7 +163,7 @@ export async function ensureCode(
 export async function releaseCode(
   cluster: Cluster,
   namespace: string,
-  ownerUid: string,
+  ownUids: ReadonlySet<string>,
   options: CallOptions,
 ): Promise<void> {
   const all = await cluster.list(configMaps, {
@@ -173,8 +173,8 @@ export async function releaseCode(
   });
   for (const map of all) {
     const owners = map.metadata?.ownerReferences ?? [];
-    if (!owners.some((owner) => owner.uid === ownerUid)) continue;
-    const others = owners.filter((owner) => owner.uid !== ownerUid);
+    if (!owners.some(({ uid }) => ownUids.has(uid))) continue;
+    const others = owners.filter(({ uid }) => !ownUids.has(uid));
     const { name = '', resourceVersion = '' } = map.metadata ?? {};
     if (others.length === 0) {
       // A session that takes it up at this moment changes the version: then it stays, and the garbage collector decides.

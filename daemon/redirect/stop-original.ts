@@ -1,6 +1,6 @@
 /**
  * --stop-original: the originals are scaled to 0 (a bare pod is deleted) once the redirect stands, for queue consumers and
- * singletons. What to put back is in the Lease before anything is stopped.
+ * singletons. What to put back is in the Lease, and in the record map, before anything is stopped.
  */
 import type {
   KubernetesObject,
@@ -14,7 +14,7 @@ import { BowlineError } from '../../api/errors.ts';
 import type { CallOptions, Cluster, Patch } from '../cluster/cluster.ts';
 import { configMaps, leases, pods } from '../cluster/resources.ts';
 import { putBackManagers } from './managed-fields.ts';
-import { keptPodName, metadata, recordAnnotation } from './objects.ts';
+import { keptPodName, metadata, recordAnnotation, sessionObjectName } from './objects.ts';
 import type { SessionRecord } from './record.ts';
 import { describe, isReady, resourceOf, type Workload, type WorkloadKind } from './workload.ts';
 
@@ -93,23 +93,19 @@ export function stoppedPatch(stopped: SessionRecord): Patch {
  * From what a bare pod is made again; `undefined` for a workload that has replicas. No Secret: whoever may read ConfigMaps
  * here may read pods too, and saw the same in the pod itself. A keeper that makes pods anew so needs no right to read Secrets.
  */
-export function keptPod(
-  workload: Workload,
-  session: string,
-  owner: V1OwnerReference | undefined,
-): V1ConfigMap | undefined {
+export function keptPod(workload: Workload, session: string, owners?: V1OwnerReference[]): V1ConfigMap | undefined {
   if (workload.kind !== 'Pod') return undefined;
   return {
     apiVersion: 'v1',
     kind: 'ConfigMap',
-    metadata: metadata(session, workload.namespace, keptPodName(session), owner),
+    metadata: metadata(session, workload.namespace, keptPodName(session), owners),
     data: { 'pod.json': JSON.stringify(podManifest(workload.object)) },
   };
 }
 
 export interface StopOptions extends CallOptions {
   signal: AbortSignal;
-  owner: V1OwnerReference;
+  owners: V1OwnerReference[];
   /** Milliseconds to wait until the originals are gone. */
   patience: number;
 }
@@ -124,8 +120,9 @@ export async function stopOriginals(
   const { namespace, name, kind } = workload;
   const call: CallOptions = {}; // changes are not cut off half way
   const stopped = withStopped(record, workload);
-  const kept = keptPod(workload, record.session, options.owner);
+  const kept = keptPod(workload, record.session, options.owners);
   if (kept !== undefined) await cluster.create(configMaps, kept, call);
+  await cluster.patch(configMaps, sessionObjectName(record.session), namespace, stoppedPatch(stopped), call);
   await cluster.patch(leases, leaseName, namespace, stoppedPatch(stopped), call);
   if (kind === 'Pod') {
     await cluster.delete(pods, name, namespace, { ...call, preconditions: { uid: workload.uid } });

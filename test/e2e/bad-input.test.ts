@@ -162,12 +162,14 @@ void suite('bad input', { concurrency: 4, timeout: 175_000 }, () => {
     await using namespace = await deployWeb();
     const was = await before(namespace);
     const request = { namespace: namespace.name, target: 'deploy/web' };
-    await fails(
+    const { message } = await fails(
       daemon.connect({ ...request, agentImage: 'bowline.test/none:1' }),
       'AGENT_IMAGE_PULL',
       /bowline\.test\/none:1 cannot be pulled: .*(ErrImagePull|ImagePullBackOff).*/,
       /--agent-image/,
     );
+    const causes = message.match(/failed to resolve reference/g) ?? [];
+    assert.equal(causes.length, 1, message);
     await assertNoSession(namespace);
     await fails(
       daemon.connect({ ...request, agentImage: 'bowline.test/redis:7' }),

@@ -101,6 +101,28 @@ void suite('the command', { timeout: 600_000 }, () => {
     }
   });
 
+  test('a program that stops listening while its COMMAND runs on: one line says so', async () => {
+    const program = `
+      const server = require('node:http').createServer((request, response) => {
+        response.setHeader('connection', 'close').end('here');
+        server.close();
+      });
+      server.listen(3001, '127.0.0.1', () => console.log('up'));
+      setInterval(() => undefined, 1000);`;
+    const command = dev.start(connect('--', 'node', '-e', program));
+    const end = ended(command);
+    const told = Promise.withResolvers<void>();
+    command.stderr?.on('data', (chunk: Buffer) => chunk.includes('any more') && told.resolve());
+    await speaks(command);
+    const call = `fetch('http://stats-api/').then((answer) => answer.text(), () => 'nothing').then(console.log)`;
+    const asked = (): Promise<string> => dev.namespace.kubectl(['exec', 'deploy/frontend', '--', 'node', '-e', call]);
+    assert.equal(await asked(), 'here\n');
+    assert.equal(await asked(), 'nothing\n');
+    await Promise.race([told.promise, end]);
+    command.kill('SIGTERM');
+    assert.equal((await end).stderr, 'bowline: nothing listens on localhost:3001 any more; callers are reset\n');
+  });
+
   test('Ctrl-C at every step of connect: exit status 130, nothing is left', async (t) => {
     const seen = progress(await dev.must([...connect(), '--json'])).flatMap((line) =>
       line.type === 'step' ? [line.step] : [],

@@ -204,6 +204,14 @@ void suite('one workload and several people', { concurrency: 3, timeout: 600_000
     const { exitCode, stderr } = await end;
     assert.equal(exitCode, 6, stderr);
     assert.match(stderr, /web ended: .+ taken over by .+; the command goes on without it/);
+    // A short name means the living one of two, and which it was is said.
+    await using other = await deployWeb();
+    await loser.must(['connect', 'deploy/web', '-n', other.name]);
+    assert.equal(
+      (await loser.bowline(['disconnect', 'web'])).stderr,
+      `Untied ${other.name}/web: cluster and machine are as before.\n` +
+        `${namespace.name}/web, which has failed, is still listed; \`bowline disconnect ${namespace.name}/web\` takes it off the list.\n`,
+    );
     assert.match(await winner.must(['status']), /keeper +of the namespace/);
     assert.match(
       await winner.must(['keeper', 'status', ...where]),

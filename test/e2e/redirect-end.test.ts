@@ -1,9 +1,11 @@
 /** How a connection ends other than by disconnect: an abort at each step, a daemon that was killed, somebody else's hand. */
 import assert from 'node:assert/strict';
 import { after, before as beforeAll, suite, test } from 'node:test';
-import type { V1Service } from '@kubernetes/client-node';
+import type { V1Lease, V1Service } from '@kubernetes/client-node';
 import type { Connection } from '../../api/schema.ts';
-import { leases, services } from '../../daemon/cluster/resources.ts';
+import { configMaps, leases, services } from '../../daemon/cluster/resources.ts';
+import { readOriginal } from '../../daemon/redirect/record.ts';
+import { startLoad } from '../cluster/load.ts';
 import type { TestNamespace } from '../cluster/namespace.ts';
 import {
   ask,
@@ -395,16 +397,67 @@ void suite('the end of a redirect', { concurrency: 3, timeout: 300_000 }, () => 
     await assertAsBefore(namespace, was);
   });
 
-  void test('a Lease that somebody deleted: restore still finds the Service that leads nowhere', async () => {
+  void test('a Lease that somebody deleted is made again; without its machine the keeper puts everything back; no request is lost', async () => {
     await using namespace = await deployWeb();
     await using program = await startProgram();
     await using folder = await stateFolder();
     const was = await before(namespace);
-    const first = await startDaemon(daemon.test, { stateFolder: folder.path });
+    await using relay = await startRelay(daemon.test, folder.path, 0);
+    await using machine = await startDaemon(daemon.test, { kubeconfig: relay.kubeconfig, stateFolder: folder.path });
     const request = { namespace: namespace.name, target: 'deploy/web', ports: [{ local: program.port, remote: 8080 }] };
-    await first.connect(request);
+    const { id, name } = await machine.connect(request);
+    await reaches(machine, name, (each) => each?.keeper !== undefined, 60_000);
+    const find = (): ReturnType<typeof daemon.cluster.find<V1Lease>> =>
+      daemon.cluster.find(leases, 'bowline-deployment-web', namespace.name);
+    {
+      await using load = await startLoad(namespace, { url: 'http://web/', rate: 20 });
+      await load.answeredBy((by) => by === 'machine', 'the machine');
+      const first = await find();
+      await namespace.kubectl(['delete', 'lease', 'bowline-deployment-web']);
+      await namespace.waitFor('another Lease', async () => {
+        const uid = (await find())?.metadata?.uid;
+        return uid !== undefined && uid !== first?.metadata?.uid;
+      });
+      const second = await find();
+      assert.deepEqual(second?.metadata?.labels, first?.metadata?.labels);
+      assert.equal(second?.spec?.holderIdentity, first?.spec?.holderIdentity);
+      const renewed = async (): Promise<boolean> => (await find())?.spec?.renewTime !== second?.spec?.renewTime;
+      await namespace.waitFor('a renewal of it', renewed, { timeout: 60_000 });
+      assert.equal((await reaches(machine, name, (each) => each?.state === 'connected'))?.id, id);
+      await load.settled(Date.now());
+      await load.answeredBy((by) => by === 'machine', 'the machine');
+      const none = (await load.records()).filter((record) => record.target === 'subject' && record.error !== undefined);
+      assert.deepEqual(none, []);
+
+      relay.cut(true);
+      await machine.crash();
+      await load.answeredBy((by) => by.startsWith('web-'), 'the original');
+      await namespace.kubectl(['delete', 'lease', 'bowline-deployment-web']);
+      await namespace.waitFor(
+        'the keeper',
+        async () => readOriginal(await daemon.cluster.get(services, 'web', namespace.name)) === undefined,
+        { timeout: 60_000 },
+      );
+      await assertNoSession(namespace);
+      const { subject } = await load.stop();
+      // A connection that was open to the machine when it was cut off may be reset; a new one may not fail.
+      const lost = subject.failed.filter(({ error }) => !/ECONNRESET|socket hang up/.test(error ?? ''));
+      assert.deepEqual(lost, []);
+    }
+    await assertAsBefore(namespace, was);
+  });
+
+  void test('Lease and record that somebody deleted: restore still finds the Service that leads nowhere', async () => {
+    await using namespace = await deployWeb();
+    await using program = await startProgram();
+    await using folder = await stateFolder();
+    const was = await before(namespace);
+    const first = await startDaemon(daemon.test, { stateFolder: folder.path, keeper: false });
+    const request = { namespace: namespace.name, target: 'deploy/web', ports: [{ local: program.port, remote: 8080 }] };
+    const { id } = await first.connect(request);
     await first.crash();
     await daemon.cluster.delete(leases, 'bowline-deployment-web', namespace.name);
+    await daemon.cluster.delete(configMaps, `bowline-${id}`, namespace.name);
     await namespace.waitFor(
       'the garbage collector',
       async () => (await namespace.kubectl(['get', 'pods', '-l', 'bowline.dev/session', '-o', 'name'])) === '',

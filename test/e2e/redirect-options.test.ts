@@ -172,8 +172,14 @@ void suite('options of a redirect', { concurrency: 4, timeout: 170_000 }, () => 
           `${verb} ${object}`.replace(/bowline-(?!pod-|statefulset-|deployment-)[^-]+/, 'ID'),
         ),
         pod
-          ? ['create configmaps/ID-original-pod', 'patch leases/bowline-pod-solo', 'delete pod/solo']
+          ? [
+              'create configmaps/ID-original-pod',
+              'patch configmaps/ID',
+              'patch leases/bowline-pod-solo',
+              'delete pod/solo',
+            ]
           : [
+              'patch configmaps/ID',
               `patch leases/bowline-${target.startsWith('sts/') ? 'statefulset-db' : 'deployment-web'}`,
               `scale ${target}`,
             ],

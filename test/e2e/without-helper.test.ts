@@ -6,6 +6,7 @@ import assert from 'node:assert/strict';
 import { after, before, suite, test } from 'node:test';
 import { deployShop } from '../../examples/shop/deploy.ts';
 import type { Environment } from '../../api/schema.ts';
+import { waitUntil } from '../cluster/wait.ts';
 import { speaks, startDeveloper, type Developer } from './developer.ts';
 
 void suite('without the helper', { timeout: 180_000 }, () => {
@@ -103,6 +104,28 @@ void suite('without the helper', { timeout: 180_000 }, () => {
       [];
     assert.equal(result.stdout, `4\nPONG\n${local}\n`, 'the address alone is not enough for a port below 1024');
     assert.doesNotMatch(result.stderr, /DATABASE/, 'its port is its own');
+    await untouched();
+  });
+
+  test('a helper that is installed meanwhile brings the names to what is connected', async () => {
+    await dev.must(inNamespace());
+    const before = await dev.connection();
+    assert.ok(before.warnings.some(({ code }) => code === 'HELPER_MISSING'));
+    await dev.must(['helper', 'install']);
+    try {
+      await waitUntil(async () => (await dev.connection()).namesMode === 'hosts', { what: 'the names' });
+      assert.equal(await dev.sh('redis-cli -h redis PING'), 'PONG');
+      assert.match(await dev.sh('curl -sS http://catalog/articles'), /anchor/);
+      const { id, warnings } = await dev.connection();
+      assert.equal(id, before.id);
+      assert.deepEqual(
+        warnings,
+        before.warnings.filter(({ code }) => code !== 'HELPER_MISSING'),
+      );
+      await dev.must(['disconnect']);
+    } finally {
+      await dev.must(['helper', 'uninstall']);
+    }
     await untouched();
   });
 
