@@ -32,7 +32,7 @@ void test('who is behind by more than is kept gets a snapshot, and anybody else 
   const behind = async (): Promise<boolean> => 'reset' in ((await firstLine(feed, began)) ?? {});
   change();
   assert.equal(await behind(), false);
-  for (let count = 1; count < 200; count++) change();
+  for (let count = 1; count < 100; count++) change();
   assert.equal(await behind(), false);
   change();
   assert.equal(await behind(), true);

@@ -9,7 +9,7 @@ import type { ConnectionManager } from '../connections/manager.ts';
  * Events that are kept. Each holds its whole connection, 7 kB and more in memory, and a connect and disconnect make a dozen.
  * A reader that falls further behind gets a snapshot instead.
  */
-const memory = 200;
+const memory = 100;
 
 export interface StateFeed extends Disposable {
   version(): number;
