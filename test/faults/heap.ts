@@ -20,10 +20,10 @@ export interface Held {
   files: number;
 }
 
-/** Throws when the process does not answer within half a minute. */
+/** Throws when the process does not answer within a minute. */
 export async function heldBy(machine: Machine, pid: number, round: number): Promise<Held> {
   const program = ['node', '--input-type=module', '--eval', ask, String(pid)];
-  const { exitCode, stdout, stderr } = await machine.run(program, { user: 'root', timeout: 30_000 });
+  const { exitCode, stdout, stderr } = await machine.run(program, { user: 'root', timeout: 60_000 });
   if (exitCode !== 0) throw new Error(`process ${pid} does not say what it holds: ${stderr}`);
   const { bytes, handles } = JSON.parse(stdout) as Pick<Held, 'bytes' | 'handles'>;
   const status = readFileSync(`/proc/${pid}/status`, 'utf8');

@@ -76,16 +76,13 @@ while (done < rounds && Date.now() < until) {
     await dev.must(['disconnect', '--all']);
     const left = await stage.leftovers(before);
     for (const each of left) note(`${what}: ${each}`);
+    if (!early && (done + 1) % Math.ceil(rounds / measurements) === 0) await measure(done + 1);
   } catch (error) {
     note(`${what}: ${error instanceof Error ? error.message : String(error)}`);
     await dev.bowline(['disconnect', '--all']);
   }
   counts.set(chosen.name, (counts.get(chosen.name) ?? 0) + 1);
   done += 1;
-  if (!early && done % Math.ceil(rounds / measurements) === 0) {
-    held.daemon.push(await heldBy(dev.machine, await daemonPid(stage), done));
-    held.helper.push(await heldBy(dev.machine, await helperPid(stage), done));
-  }
   report(`${what}: ${((performance.now() - started) / 1000).toFixed(1)} s, ${problems.length} problems`);
 }
 const all = await load.records();
@@ -97,17 +94,22 @@ const grown = Object.entries(held).flatMap(([name, seen]) => growth(name, seen))
 const minutes = Math.round((Date.now() - began) / 60_000);
 
 if (done >= 200) writeSection('soak', page());
-for (const [name, seen] of Object.entries(held))
-  for (const { round, bytes, files, resident, handles } of seen)
-    report(
-      `${name} after ${round} rounds: ${kilobytes(bytes)}, ${files} files, ${handles.length} handles, ${resident} MB resident`,
-    );
+else process.stdout.write(`${page()}\n`);
 for (const each of grown) report(each);
 for (const { at, ms, error } of lost) report(`lost: ${new Date(at).toISOString()} after ${ms} ms: ${error}`);
 report(
   `${done} rounds in ${minutes} min, seed ${seed}: ${problems.length} problems, ${lost.length} of ${records.length} requests lost, ${lostBeside.length} of the Service beside it`,
 );
 process.exitCode = problems.length + grown.length + lost.length > 0 ? 1 : 0;
+
+async function measure(round: number): Promise<void> {
+  const daemon = await heldBy(dev.machine, await daemonPid(stage), round);
+  const helper = await heldBy(dev.machine, await helperPid(stage), round);
+  held.daemon.push(daemon);
+  held.helper.push(helper);
+  for (const [name, { bytes, files, handles }] of Object.entries({ daemon, helper }))
+    report(`the ${name} holds ${kilobytes(bytes)}, ${files} files, ${handles.length} handles`);
+}
 
 function page(): string {
   const rows = [...counts].sort(([a], [b]) => a.localeCompare(b)).map(([name, count]) => [name, count]);
