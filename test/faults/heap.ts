@@ -10,7 +10,10 @@ import type { Machine } from '../cluster/machine.ts';
 export interface Held {
   /** Rounds that were done by then. */
   round: number;
-  /** Bytes that are referred to after two full collections: V8's heap, and buffers outside of it. */
+  /**
+   * Bytes that are referred to after two full collections: V8's heap, and buffers outside of it. Without the spaces of
+   * bytecode and machine code, to which V8 adds for hours what has become worth compiling.
+   */
   bytes: number;
   /** What keeps its event loop alive, by Node's names: `TCPSocketWrap`, `Timeout`. */
   handles: string[];
@@ -60,8 +63,10 @@ const ask = `
     await evaluate('new Promise((resolve) => setImmediate(resolve, 0))');
   }
   const held = await evaluate(\`(() => {
-    const { heapUsed, external } = process.memoryUsage();
-    return { pid: process.pid, bytes: heapUsed + external, handles: process.getActiveResourcesInfo() };
+    const spaces = process.getBuiltinModule('node:v8').getHeapSpaceStatistics();
+    const data = spaces.filter(({ space_name }) => !/code|trusted|read_only/.test(space_name));
+    const bytes = data.reduce((sum, { space_used_size }) => sum + space_used_size, process.memoryUsage().external);
+    return { pid: process.pid, bytes, handles: process.getActiveResourcesInfo() };
   })()\`);
   if (held.pid !== pid) throw new Error('process ' + held.pid + ' answered instead');
   await evaluate("void setImmediate(() => process.getBuiltinModule('node:inspector').close())");

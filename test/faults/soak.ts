@@ -34,7 +34,7 @@ const disturbances: Disturbance[] = [
 /**
  * How much more a process may hold with each round of the second half. A tie that somebody forgets to let go of holds a TLS
  * connection, its certificates and the workload's description, some 100 kB, and a handle or more: what is forgotten in every
- * tenth round is found. What V8 adds when it compiles what was seldom run stays below.
+ * tenth round is found. What V8 notes of the shapes that code has seen stays below.
  */
 const allowed = { bytes: 10_000, files: 0.1, handles: 0.1 };
 /** How often the processes are asked: a collection stops them for a moment, and each takes the soak a second. */
