@@ -25,6 +25,15 @@ const matrices = {
   race: ['race'],
   rotation: ['rotation'],
 };
+/**
+ * These run two at a time: each has a namespace and a machine of its own, does one thing after the other, and waits most of
+ * the time. Never one that counts lost requests, installs a keeper for the whole cluster, or stops a part of it.
+ */
+const sideBySide = new Set(
+  ['canary', 'command', 'environment', 'fidelity', 'names', 'private-files', 'volumes', 'without-helper'].map(
+    (name) => `test/e2e/${name}.test.ts`,
+  ),
+);
 /** Those of which `npm test` takes a part. */
 const sampled = [...matrices.crash, ...matrices.faults, ...matrices.race];
 
@@ -91,25 +100,34 @@ async function unit(): Promise<boolean> {
     ...found,
     'test/architecture.test.ts',
     'test/attack-list.test.ts',
+    'test/faults/growth.test.ts',
     'test/faults/matrix.test.ts',
   ]);
+}
+
+/** Two cores carry the whole cluster besides: more than two at a time wait for each other. */
+async function tests(what: string, found: string[], concurrency: 1 | 2): Promise<boolean> {
+  if (found.length === 0) return true;
+  const limit = part === 'faults' ? 3 * 3_600_000 : 600_000;
+  const how = ['--test', `--test-concurrency=${concurrency}`, `--test-timeout=${limit}`];
+  return run(`${what} (${found.length} files)`, [...how, ...reporter, ...found]);
 }
 
 /** On BOWLINE_TEST_KUBECONFIG, else on the test cluster: one that is up already is used and left up. */
 async function onCluster(): Promise<boolean> {
   const all = globSync('test/{attacks,cluster,e2e}/*.test.ts', { cwd: root }).sort();
   const found = files.length > 0 ? files : [...all, ...filesOf(sampled)];
-  // One file after the other: each may cut links and kill daemons, and two cores carry the whole cluster.
-  const limit = part === 'faults' ? 3 * 3_600_000 : 600_000;
-  const args = ['--test', '--test-concurrency=1', `--test-timeout=${limit}`, ...reporter, ...found];
   const given = process.env['BOWLINE_TEST_KUBECONFIG'];
-  if (given !== undefined) return run(`tests on the cluster of ${given}`, args);
+  if (given !== undefined) return tests(`tests on the cluster of ${given}`, found, 1); // machines there share one network
+  const together = found.filter((file) => sideBySide.has(file));
+  const alone = found.filter((file) => !sideBySide.has(file));
   const name = instanceName();
   const wasUp = (await status(name))?.ready === true;
   const options = { report, signal: interrupted.signal };
   try {
     await up(name, options);
-    return await run(`tests on a real Kubernetes (${found.length} files)`, args);
+    const calm = await tests('tests on a real Kubernetes, two files at a time', together, 2);
+    return (await tests('tests on a real Kubernetes, one file at a time', alone, 1)) && calm;
   } finally {
     if (!wasUp) await down(name, { report, signal: new AbortController().signal });
   }

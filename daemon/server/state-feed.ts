@@ -5,9 +5,11 @@
 import type { Connection, EventLine, StateEvent } from '../../api/schema.ts';
 import type { ConnectionManager } from '../connections/manager.ts';
 
-const memory = 1_000;
-/** Lines waiting for a reader; one that falls behind gets a snapshot instead. */
-const backlog = 1_000;
+/**
+ * Events that are kept. Each holds its whole connection, 7 kB and more in memory, and a connect and disconnect make a dozen.
+ * A reader that falls further behind gets a snapshot instead.
+ */
+const memory = 100;
 
 export interface StateFeed extends Disposable {
   version(): number;
@@ -45,7 +47,7 @@ export function startStateFeed({ manager, snapshot, now }: StateFeedOptions): St
         while (!signal.aborted) {
           ring = Promise.withResolvers();
           const oldest = events[0]?.version ?? version + 1;
-          if (seen > version || seen < oldest - 1 || version - seen > backlog) {
+          if (seen > version || seen < oldest - 1) {
             const status = await snapshot();
             seen = status.version;
             yield { reset: status };

@@ -32,14 +32,19 @@ export interface JsonFile<T> {
 
 export async function openJsonFolder<T>(folder: string, options: JsonFilesOptions<T>): Promise<JsonFolder<T>> {
   await makePrivateFolder(folder, process.getuid?.() ?? -1);
-  const files = new Map<string, JsonFile<T>>();
-  const fileOf = (id: string): JsonFile<T> => {
+  /** Those that are being read or written. Ids come and go with the sessions: nothing is kept for one that is gone. */
+  const busy = new Map<string, { file: JsonFile<T>; uses: number }>();
+  const use = async <R>(id: string, work: (file: JsonFile<T>) => Promise<R>): Promise<R> => {
     if (!/^[A-Za-z0-9][A-Za-z0-9._-]*$/.test(id)) throw new Error(`not an id for a file: ${JSON.stringify(id)}`);
-    const known = files.get(id);
-    if (known) return known;
-    const file = jsonFile(join(folder, `${id}.json`), options);
-    files.set(id, file);
-    return file;
+    const entry = busy.get(id) ?? { file: jsonFile(join(folder, `${id}.json`), options), uses: 0 };
+    busy.set(id, entry);
+    entry.uses += 1;
+    try {
+      return await work(entry.file);
+    } finally {
+      entry.uses -= 1;
+      if (entry.uses === 0) busy.delete(id);
+    }
   };
   return {
     async load() {
@@ -49,13 +54,13 @@ export async function openJsonFolder<T>(folder: string, options: JsonFilesOption
         if (name.endsWith('.tmp')) await rm(join(folder, name), { force: true });
         if (!name.endsWith('.json')) continue;
         const id = basename(name, '.json');
-        const value = await fileOf(id).load();
+        const value = await use(id, (file) => file.load());
         if (value !== undefined) found.set(id, value);
       }
       return found;
     },
-    save: (id, value) => fileOf(id).save(value),
-    remove: (id) => fileOf(id).remove(),
+    save: (id, value) => use(id, (file) => file.save(value)),
+    remove: (id) => use(id, (file) => file.remove()),
   };
 }
 

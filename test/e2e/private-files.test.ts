@@ -6,6 +6,7 @@ import assert from 'node:assert/strict';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { after, afterEach, before, suite, test } from 'node:test';
 import type { FidelityReport } from '../../cli/fidelity/compare.ts';
+import { namespaceOf, processesIn } from '../cluster/processes.ts';
 import { waitUntil } from '../cluster/wait.ts';
 import { ended, speaks, startDeveloper, type Developer } from './developer.ts';
 
@@ -152,10 +153,12 @@ void suite('private files', { timeout: 300_000 }, () => {
     const said: string[] = [];
     command.stdout?.on('data', (chunk: Buffer) => said.push(chunk.toString()));
     const pid = await waitUntil(() => /\n(\d+)\n/.exec(said.join(''))?.[1], { what: 'the command' });
+    const network = namespaceOf(Number(pid), 'net')!;
+    assert.ok(processesWith('private-files', network).length > 0);
     command.kill('SIGKILL');
     await waitUntil(async () => (await dev.status()).connections.length === 0, { what: 'the release' });
     await waitUntil(() => !existsSync(`/proc/${pid}`), { what: 'the end of the command' });
-    await waitUntil(() => processesWith('private-files').length === 0, {
+    await waitUntil(() => processesWith('private-files', network).length === 0, {
       what: 'the end of all that was in the place',
     });
     assert.deepEqual(readdirSync(dev.machine.path('/run/user/1500/bowline/private-files')), []);
@@ -186,13 +189,13 @@ void suite('private files', { timeout: 300_000 }, () => {
   });
 });
 
-/** Their processes have it in their command lines. */
-function processesWith(word: string): string[] {
-  return readdirSync('/proc').filter((pid) => {
+/** Those of one machine, which is its network; they have the word in their command lines. */
+function processesWith(word: string, network: string): number[] {
+  return processesIn('net', network).filter((pid) => {
     try {
-      return /^\d+$/.test(pid) && readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(`/1500/bowline/${word}`);
+      return readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(`/1500/bowline/${word}`);
     } catch {
-      return false;
+      return false; // it has ended
     }
   });
 }

@@ -80,10 +80,8 @@ void suite('the end of a redirect', { concurrency: 3, timeout: 300_000 }, () => 
       await assertNoSession(namespace);
     }
     const stuck = await startDaemon(daemon.test, { kubeconfig: relay.kubeconfig, stateFolder: folder.path });
-    const began = performance.now();
     const connecting = stuck.connect(request, never, (step) => step === 'tunnel' && relay.freeze(true));
     await fails(connecting, 'API_UNREACHABLE', /could not be released/, /bowline restore/);
-    assert.ok(performance.now() - began < 60_000);
     await stuck.crash();
     relay.freeze(false);
     await using next = await startDaemon(daemon.test, { kubeconfig: relay.kubeconfig, stateFolder: folder.path });

@@ -55,12 +55,11 @@ void suite('load on a redirect', { timeout: 120_000 }, () => {
     await load.answeredBy((by) => by === 'machine', 'the machine');
     await daemon.disconnect(connection.name);
     await load.answeredBy((by) => by.startsWith('web-'), 'an original');
-    const slow = (await load.records()).filter(({ ms }) => ms > 1000);
-    const { subject, control } = await load.stop();
+    const { subject } = await load.stop();
     assert.deepEqual(subject.failed, []);
     assert.ok(subject.requests > 100);
-    // A node that is short of time is slow for everybody: what counts is what the untouched Service beside it does not have.
-    assert.ok(subject.slowest < control.slowest + 3000, JSON.stringify({ control: control.slowest, slow }));
+    const strangers = Object.keys(subject.by).filter((by) => by !== 'machine' && !by.startsWith('web-'));
+    assert.deepEqual(strangers, [], 'who else answered');
     await assertNoSession(namespace);
     await assertAsBefore(namespace, was);
   });
