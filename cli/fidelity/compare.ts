@@ -90,7 +90,14 @@ function variableRows({ key, pod, machine, environment }: Sides): FidelityRow[] 
     .filter((name) => digests[name] === undefined && machine.variables[name] !== undefined)
     .map((name): FidelityRow => {
       const from = environment.origins[name];
-      return { kind: 'variable', name, source, state: 'extra', ...(from && { reason: `of the ${fromText[from]}` }) };
+      const why = environment.rewritten[name];
+      const row = { kind: 'variable', name, source } as const;
+      // It promises a Service where the pod knows of none.
+      if (from === 'service')
+        return why === undefined
+          ? { ...row, state: 'different', reason: 'the pod does not have it' }
+          : { ...row, state: 'rewritten', reason: why };
+      return { ...row, state: 'extra', ...(from && { reason: `of the ${fromText[from]}` }) };
     });
   // Not one is no finding: kubelet gives every container some.
   if (own.length === 0)
@@ -100,7 +107,6 @@ function variableRows({ key, pod, machine, environment }: Sides): FidelityRow[] 
 
 const fromText = {
   file: 'environment file',
-  service: 'services that this machine reaches',
   container: 'container',
   machine: 'connection',
 };
