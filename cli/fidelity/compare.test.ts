@@ -102,10 +102,10 @@ test('variables: equal, rewritten with the reason, missing, different, and extra
     },
     machine: {
       ...machine,
-      variables: digests({
-        ...{ A: '1', B: '2', D: 'of the shell', E: '5', F: '1', G_PORT: '1', H_PORT: '1' },
-        ...{ PATH: '/usr/bin', LANG: 'C' },
-      }),
+      variables: {
+        ...digests({ A: '1', B: '2', D: 'of the shell', E: '5', F: '1', PATH: '/usr/bin', LANG: 'C' }),
+        ...digests({ G_PORT: '1', H_PORT: '1' }),
+      },
     },
   });
   assert.deepEqual(told(report), [

@@ -1,9 +1,9 @@
 /**
- * Variables that a container has from fields of its own pod (`fieldRef`) and from its own limits (`resourceFieldRef`).
+ * What a container has from fields of its own pod (`fieldRef`) and from its own limits (`resourceFieldRef`).
  * The agent stands in a pod of its own, with limits of its own: what kubelet resolved for it is replaced by what the
  * original has. https://kubernetes.io/docs/concepts/workloads/pods/downward-api/
  */
-import type { V1Container, V1EnvVar, V1Pod } from '@kubernetes/client-node';
+import type { V1Container, V1EnvVar, V1Pod, V1ResourceFieldSelector } from '@kubernetes/client-node';
 import { expand, referencesOf } from './expansion.ts';
 import { bytesOrCores } from './quantity.ts';
 
@@ -50,11 +50,17 @@ function referredValue({ valueFrom }: V1EnvVar, container: V1Container, pod: V1P
   const path = valueFrom?.fieldRef?.fieldPath;
   if (path !== undefined) return fieldOf(pod, path);
   const reference = valueFrom?.resourceFieldRef;
-  if (reference === undefined) return undefined;
-  const owner =
-    reference.containerName === undefined || reference.containerName === container.name
-      ? container
-      : pod.spec?.containers.find((each) => each.name === reference.containerName);
+  const { containerName = container.name } = reference ?? {};
+  return (
+    reference && resourceOf(reference, containerName === container.name ? container : containerOf(pod, containerName))
+  );
+}
+
+export const containerOf = ({ spec }: V1Pod, wanted: string | undefined): V1Container | undefined =>
+  [...(spec?.containers ?? []), ...(spec?.initContainers ?? [])].find(({ name }) => name === wanted);
+
+/** In the divisor's units; `undefined` where the container has no such limit. */
+export function resourceOf(reference: V1ResourceFieldSelector, owner: V1Container | undefined): string | undefined {
   const [list, ...rest] = reference.resource.split('.');
   const resource = rest.join('.');
   const { limits, requests } = owner?.resources ?? {};
@@ -67,10 +73,15 @@ function referredValue({ valueFrom }: V1EnvVar, container: V1Container, pod: V1P
 /** Whole numbers, as kubelet divides them. */
 const milli = (quantity: string): number => Math.round(bytesOrCores(quantity) * 1000);
 
-function fieldOf(pod: V1Pod, path: string): string | undefined {
+/** As kubelet writes it, into a variable or a file; `undefined` where that is not known. */
+export function fieldOf(pod: V1Pod, path: string): string | undefined {
   const keyed = /^metadata\.(labels|annotations)\['(.+)'\]$/.exec(path);
   if (keyed !== null) return pod.metadata?.[keyed[1] as 'labels' | 'annotations']?.[keyed[2]!] ?? '';
   switch (path) {
+    case 'metadata.labels':
+      return linesOf(pod.metadata?.labels);
+    case 'metadata.annotations':
+      return linesOf(pod.metadata?.annotations);
     case 'metadata.name':
       return pod.metadata?.name;
     case 'metadata.namespace':
@@ -92,4 +103,36 @@ function fieldOf(pod: V1Pod, path: string): string | undefined {
     default:
       return undefined;
   }
+}
+
+/** https://github.com/kubernetes/kubernetes/blob/master/pkg/fieldpath/fieldpath.go (FormatMap) */
+const linesOf = (map: Record<string, string> = {}): string =>
+  Object.keys(map)
+    .sort()
+    .map((key) => `${key}=${quoted(map[key]!)}`)
+    .join('\n');
+
+const escapes: Record<string, string> = {
+  '\x07': '\\a',
+  '\b': '\\b',
+  '\f': '\\f',
+  '\n': '\\n',
+  '\r': '\\r',
+  '\t': '\\t',
+  '\v': '\\v',
+  '"': '\\"',
+  '\\': '\\\\',
+};
+
+/** As Go does with `%q`: https://pkg.go.dev/strconv#Quote */
+function quoted(text: string): string {
+  const hexadecimal = (code: number, digits: number): string => code.toString(16).padStart(digits, '0');
+  const escaped = text.replaceAll(/["\\]|[^\p{L}\p{M}\p{N}\p{P}\p{S} ]/gu, (character) => {
+    const code = character.codePointAt(0)!;
+    const short = escapes[character];
+    if (short !== undefined) return short;
+    if (code < 0x80) return `\\x${hexadecimal(code, 2)}`;
+    return code > 0xffff ? `\\U${hexadecimal(code, 8)}` : `\\u${hexadecimal(code, 4)}`;
+  });
+  return `"${escaped}"`;
 }

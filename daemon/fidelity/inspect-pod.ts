@@ -2,6 +2,7 @@
  * The pod's side of a fidelity report. Asked of the original's container where something can be run in it, else of the
  * agent, which is its clone: names, ports and the identity always, because it has the pod's place in the network.
  */
+import { createHash } from 'node:crypto';
 import { join } from 'node:path/posix';
 import type { V1Container, V1Pod } from '@kubernetes/client-node';
 import type { AgentCalls } from '../../agent-image/contract.ts';
@@ -15,6 +16,7 @@ import { withoutSessions } from '../environment/environment.ts';
 import { hostNameOf } from '../environment/host-name.ts';
 import { sessionLabel } from '../redirect/objects.ts';
 import { originalFiles, type OriginalFiles } from './original-files.ts';
+import { fieldFiles } from '../volumes/field-files.ts';
 import { perPodFiles } from './per-pod-files.ts';
 
 export interface PodInspectionInput {
@@ -87,7 +89,7 @@ async function filesOf(input: PodInspectionInput, mounts: string[], options: Cal
 }
 
 function filesSeen(
-  { original, key }: PodInspectionInput,
+  { original, container, key }: PodInspectionInput,
   read: OriginalFiles,
   agent: AgentCalls['inspect']['answer'],
 ): Files {
@@ -105,13 +107,21 @@ function filesSeen(
     const digested = read.files.map(({ sha256, ...file }) => ({ ...file, digest: digestOf(key, sha256) }));
     return { filesFrom: 'original', files: once(digested), unreadable: [] };
   }
+  const fields = original ? fieldFiles(original.pod, container) : new Map<string, string | undefined>();
+  const ofOriginal = (file: Files['files'][number]): Files['files'][number] => {
+    const content = fields.get(file.path);
+    if (content === undefined) return file;
+    return { ...file, digest: digestOf(key, createHash('sha256').update(content).digest('hex')) };
+  };
   // The clone's own of these is empty.
   const elsewhere = (original?.container.volumeMounts ?? [])
     .filter(({ name }) => original?.pod.spec?.volumes?.find((each) => each.name === name)?.emptyDir !== undefined)
     .map(({ mountPath }) => join(mountPath));
   return {
     filesFrom: 'agent',
-    files: once(agent.files.filter(({ path }) => !elsewhere.some((folder) => path.startsWith(`${folder}/`)))),
+    files: once(
+      agent.files.filter(({ path }) => !elsewhere.some((folder) => path.startsWith(`${folder}/`))).map(ofOriginal),
+    ),
     unreadable: [
       ...agent.unreadable,
       ...elsewhere.map((path) => ({

@@ -1,6 +1,7 @@
 /** What the container has mounted, and where each content can be read. Pure. */
 import { createHash } from 'node:crypto';
 import type { V1Pod, V1Volume, V1VolumeMount } from '@kubernetes/client-node';
+import { hasFieldFiles } from './field-files.ts';
 
 export interface PlannedMount {
   volume: string;
@@ -98,6 +99,7 @@ function copyOf(copies: readonly PlannedCopy[], volume: string): PlannedCopy | u
 
 /** Does the clone have another content than the originals? Then, and to say what a volume is, an original is looked at. */
 export const needsOriginal = (agent: V1Pod): boolean =>
+  hasFieldFiles(agent) ||
   (agent.spec?.volumes ?? []).some((volume) => volume.emptyDir !== undefined || volume.hostPath !== undefined);
 
 /** The container itself first. */
