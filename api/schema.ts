@@ -411,6 +411,8 @@ export const PodInspection = z.object({
   /** Folder of the service account's token in the pod; absent where it has none. */
   account: optional(text),
   identity: optional(SeenIdentity),
+  /** With whose token the API server was asked. agent: its own of the same account, because the original's cannot be read. */
+  identityFrom: optional(z.enum(['original', 'agent'])),
   /** As TZ takes it; absent where it is not known. */
   timeZone: optional(text),
   /** The system's own, where it is known. */

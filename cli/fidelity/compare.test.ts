@@ -203,6 +203,13 @@ test('identity, time zone and user', () => {
   assert.deepEqual(look(me, 'UTC', 1000), ['equal', 'equal', 'equal']);
   assert.deepEqual(look({ ...me, user: 'somebody' }, 'Asia/Tokyo', 1), ['different', 'different', 'rewritten']);
   assert.deepEqual(look({ problem: 'ENOENT' }, 'UTC', 1000), ['missing', 'equal', 'equal']);
+  const asked = (identityFrom: 'original' | 'agent'): Array<string | undefined> => {
+    const sides = { pod: { ...pod, account: '/a', identity: me, identityFrom }, machine: { ...machine, identity: me } };
+    const row = compare(sides).rows.find(({ kind }) => kind === 'identity');
+    return [row?.source, row?.state, row?.reason];
+  };
+  assert.deepEqual(asked('original'), ['original', 'equal', undefined]);
+  assert.deepEqual(asked('agent'), ['agent', 'equal', "asked with the agent's token: the pod's cannot be read"]);
 });
 
 test('variables of the pod that could not be read are not equal', () => {

@@ -217,6 +217,14 @@ function endpointRows(
 }
 
 function identityRows({ pod, machine }: Sides): FidelityRow[] {
+  const source = pod.identityFrom ?? 'agent';
+  const identityRow = (name: string, state: FidelityState, reason?: string): FidelityRow => ({
+    kind: 'identity',
+    name,
+    state,
+    source,
+    ...(reason !== undefined && { reason }),
+  });
   const { identity: there } = pod;
   const { identity: here } = machine;
   if (pod.account === undefined || there === undefined) return [];
@@ -227,16 +235,10 @@ function identityRows({ pod, machine }: Sides): FidelityRow[] {
       identityRow(there.user, 'missing', `the API server cannot be asked from here: ${here?.problem ?? 'no token'}`),
     ];
   const same = here.user === there.user && here.uid === there.uid && here.groups.join() === there.groups.join();
-  return [same ? identityRow(there.user, 'equal') : identityRow(there.user, 'different', `here ${here.user}`)];
+  if (!same) return [identityRow(there.user, 'different', `here ${here.user}`)];
+  const remark = source === 'agent' ? "asked with the agent's token: the pod's cannot be read" : undefined;
+  return [identityRow(there.user, 'equal', remark)];
 }
-
-const identityRow = (name: string, state: FidelityState, reason?: string): FidelityRow => ({
-  kind: 'identity',
-  name,
-  state,
-  source: 'agent',
-  ...(reason !== undefined && { reason }),
-});
 
 function zoneRows({ key, pod, machine }: Sides): FidelityRow[] {
   const { timeZone } = pod;

@@ -308,6 +308,15 @@ void suite('the environment of a program', () => {
     const inPlace = await environmentOf({ ...input, services: [], facts, files, inPlace: true });
     assert.equal(inPlace.variables['CONFIG'], '/etc/config/app.yaml');
     assert.deepEqual(inPlace.rewritten, {});
+    const late = await environmentOf({
+      ...input,
+      services: [],
+      facts,
+      files: { ...files, mounts: [mount('/etc/config', '/run/x/volumes/config', 'downloading')] },
+      inPlace: true,
+      kept: ['/etc/config'],
+    });
+    assert.equal(late.variables['CONFIG'], '/run/x/volumes/config/app.yaml', 'it comes after the program has begun');
     const inner = mount('/etc/config/inner', '/run/x/volumes/inner');
     const refused = await environmentOf({
       ...input,

@@ -1,6 +1,6 @@
 /**
  * The pod's side of a fidelity report. Asked of the original's container where something can be run in it, else of the
- * agent, which is its clone: names, ports and the identity always, because it has the pod's place in the network.
+ * agent, which is its clone: names and ports always, because it has the pod's place in the network.
  */
 import { createHash } from 'node:crypto';
 import { join } from 'node:path/posix';
@@ -42,12 +42,16 @@ export async function inspectPod(input: PodInspectionInput, signal: AbortSignal)
   const { original, container, key, variables } = input;
   const mounts = (original?.container.volumeMounts ?? []).map(({ mountPath }) => join(mountPath));
   const account = mounts.find((path) => path.endsWith('/run/secrets/kubernetes.io/serviceaccount'));
-  const wanted = await endpointsOf(input, { signal });
+  const [wanted, token] = await Promise.all([
+    endpointsOf(input, { signal }),
+    account === undefined ? undefined : originalToken(input, account, { signal, timeout: patience }),
+  ]);
   const request: AgentCalls['inspect']['request'] = {
     key,
     mounts: mounts.map((path) => ({ path, at: path })),
     endpoints: wanted.map(({ names, ports }) => ({ names, ports })),
     account,
+    token,
   };
   const [seen, files] = await Promise.all([
     input.tunnel.call('inspect', request, signal) as Promise<AgentCalls['inspect']['answer']>,
@@ -73,10 +77,25 @@ export async function inspectPod(input: PodInspectionInput, signal: AbortSignal)
     })),
     account,
     identity: seen.identity,
+    ...(account !== undefined && { identityFrom: token === undefined ? ('agent' as const) : ('original' as const) }),
     timeZone: variables.variables['TZ'] ?? variables.timeZone,
     hostName: original && hostNameOf(original.pod),
     uid: input.uid ?? original?.container.securityContext?.runAsUser ?? original?.pod.spec?.securityContext?.runAsUser,
   };
+}
+
+/** What the original's program would be to the API server; `undefined` where nothing can be run in it. Never logged. */
+async function originalToken(
+  { cluster, namespace, container, original }: PodInspectionInput,
+  account: string,
+  options: CallOptions,
+): Promise<string | undefined> {
+  const name = original?.pod.metadata?.name;
+  if (name === undefined) return undefined;
+  const place = { namespace, name, container };
+  const read = await cluster.exec(place, ['cat', join(account, 'token')], options).catch(() => undefined);
+  options.signal?.throwIfAborted();
+  return read?.exitCode === 0 ? read.stdout.toString('utf8') : undefined;
 }
 
 type Files = Pick<PodInspection, 'filesFrom' | 'files' | 'unreadable'>;

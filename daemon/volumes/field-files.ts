@@ -5,7 +5,7 @@
  */
 import { readdir, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { DownwardAPIVolumeFile, V1Pod, V1Volume } from '@kubernetes/client-node';
+import type { V1DownwardAPIVolumeFile, V1Pod, V1Volume } from '@kubernetes/client-node';
 import { containerOf, fieldOf, resourceOf } from '../environment/field-references.ts';
 import { mountedFiles } from './mounted-files.ts';
 import type { Source } from './sources.ts';
@@ -25,12 +25,12 @@ export function fieldFiles(pod: V1Pod, container: string): FieldFiles {
   );
 }
 
-const itemsOf = ({ downwardAPI, projected }: V1Volume): DownwardAPIVolumeFile[] =>
+const itemsOf = ({ downwardAPI, projected }: V1Volume): V1DownwardAPIVolumeFile[] =>
   [downwardAPI, ...(projected?.sources ?? []).map((source) => source.downwardAPI)]
     .flatMap((source) => source?.items ?? [])
     .filter(({ fieldRef }) => fieldRef?.fieldPath !== 'metadata.namespace');
 
-function contentOf({ fieldRef, resourceFieldRef }: DownwardAPIVolumeFile, pod: V1Pod): string | undefined {
+function contentOf({ fieldRef, resourceFieldRef }: V1DownwardAPIVolumeFile, pod: V1Pod): string | undefined {
   if (fieldRef !== undefined) return fieldOf(pod, fieldRef.fieldPath);
   return resourceFieldRef && resourceOf(resourceFieldRef, containerOf(pod, resourceFieldRef.containerName));
 }
