@@ -5,6 +5,7 @@
  */
 import type { V1Container, V1EnvVar, V1Pod, V1ResourceFieldSelector } from '@kubernetes/client-node';
 import { expand, referencesOf } from './expansion.ts';
+import { linesOf } from './label-lines.ts';
 import { bytesOrCores } from './quantity.ts';
 
 export interface Corrected {
@@ -103,36 +104,4 @@ export function fieldOf(pod: V1Pod, path: string): string | undefined {
     default:
       return undefined;
   }
-}
-
-/** https://github.com/kubernetes/kubernetes/blob/master/pkg/fieldpath/fieldpath.go (FormatMap) */
-const linesOf = (map: Record<string, string> = {}): string =>
-  Object.keys(map)
-    .sort()
-    .map((key) => `${key}=${quoted(map[key]!)}`)
-    .join('\n');
-
-const escapes: Record<string, string> = {
-  '\x07': '\\a',
-  '\b': '\\b',
-  '\f': '\\f',
-  '\n': '\\n',
-  '\r': '\\r',
-  '\t': '\\t',
-  '\v': '\\v',
-  '"': '\\"',
-  '\\': '\\\\',
-};
-
-/** As Go does with `%q`: https://pkg.go.dev/strconv#Quote */
-function quoted(text: string): string {
-  const hexadecimal = (code: number, digits: number): string => code.toString(16).padStart(digits, '0');
-  const escaped = text.replaceAll(/["\\]|[^\p{L}\p{M}\p{N}\p{P}\p{S} ]/gu, (character) => {
-    const code = character.codePointAt(0)!;
-    const short = escapes[character];
-    if (short !== undefined) return short;
-    if (code < 0x80) return `\\x${hexadecimal(code, 2)}`;
-    return code > 0xffff ? `\\U${hexadecimal(code, 8)}` : `\\u${hexadecimal(code, 4)}`;
-  });
-  return `"${escaped}"`;
 }

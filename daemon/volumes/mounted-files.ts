@@ -9,8 +9,9 @@ export function mountedFiles<T>(
   filesOf: (volume: V1Volume) => Array<[path: string, told: T]>,
 ): Map<string, T> {
   const found = new Map<string, T>();
-  for (const { name, mountPath, subPath } of volumeMounts) {
-    const volume = pod.spec?.volumes?.find((each) => each.name === name);
+  for (const { name, mountPath, subPath, subPathExpr } of volumeMounts) {
+    // Which folder an expression means is not known here.
+    const volume = subPathExpr ? undefined : pod.spec?.volumes?.find((each) => each.name === name);
     // A mount of the folder, of a folder in it, or of the file alone.
     for (const [path, told] of volume === undefined ? [] : filesOf(volume)) {
       if (subPath === undefined || subPath === '') found.set(join(mountPath, path), told);
