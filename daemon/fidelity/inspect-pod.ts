@@ -16,7 +16,7 @@ import { withoutSessions } from '../environment/environment.ts';
 import { hostNameOf } from '../environment/host-name.ts';
 import { sessionLabel } from '../redirect/objects.ts';
 import { originalFiles, type OriginalFiles } from './original-files.ts';
-import { fieldFiles } from '../volumes/field-files.ts';
+import { fieldFiles, type FieldFile } from '../volumes/field-files.ts';
 import { perPodFiles } from './per-pod-files.ts';
 
 export interface PodInspectionInput {
@@ -126,9 +126,9 @@ function filesSeen(
     const digested = read.files.map(({ sha256, ...file }) => ({ ...file, digest: digestOf(key, sha256) }));
     return { filesFrom: 'original', files: once(digested), unreadable: [] };
   }
-  const fields = original ? fieldFiles(original.pod, container) : new Map<string, string | undefined>();
+  const fields = original ? fieldFiles(original.pod, container) : new Map<string, FieldFile>();
   const ofOriginal = (file: Files['files'][number]): Files['files'][number] => {
-    const content = fields.get(file.path);
+    const content = fields.get(file.path)?.content;
     if (content === undefined) return file;
     return { ...file, digest: digestOf(key, createHash('sha256').update(content).digest('hex')) };
   };

@@ -15,7 +15,7 @@ import type { Cluster } from '../cluster/cluster.ts';
 import { pods } from '../cluster/resources.ts';
 import type { Log } from '../log.ts';
 import { VolumeCopy } from './copy.ts';
-import { fieldFiles, withFieldFiles, type FieldFiles } from './field-files.ts';
+import { originalFieldFiles, withFieldFiles, type FieldFiles } from './field-files.ts';
 import { needsOriginal, placesInOriginal, planCopies, planParts, type PlannedCopy, type VolumePart } from './mounts.ts';
 import type { VolumeRegistry } from './registry.ts';
 import type { SessionFolder } from './session-folder.ts';
@@ -191,7 +191,7 @@ export class ConnectionFiles {
       ({ mounts }) => request.volumes || mounts.some(({ volume }) => named.whole.includes(volume)),
     );
     await this.#plan([...whole, ...planParts(mounted, named.parts)]);
-    if (original !== undefined) this.#fields = fieldFiles(original, session.container);
+    if (original !== undefined) this.#fields = await originalFieldFiles(cluster, original, session.container, signal);
     const sources = new Map<VolumeCopy, Source>();
     for (const copy of this.#copies.values()) {
       const { from, mountPath, mounts } = copy.planned;

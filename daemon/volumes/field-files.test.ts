@@ -50,12 +50,12 @@ test('each file as kubelet writes it for the original; the namespace is the same
     { name: 'settings', mountPath: '/etc/settings' },
   ];
   assert.deepEqual(Object.fromEntries(fieldFiles(pod(...volumeMounts), 'main')), {
-    '/info/pod/name': 'web-7f-x',
-    '/info/labels': 'app="web"\ntier="front"',
-    '/info/note': String.raw`note="say \"ü\"\n\tC:\\x \x01\u200b"`,
-    '/info/memory': '64',
-    '/info/cpu': undefined,
-    '/name': 'web-7f-x',
+    '/info/pod/name': { content: 'web-7f-x' },
+    '/info/labels': { content: 'app="web"\ntier="front"' },
+    '/info/note': { content: String.raw`note="say \"ü\"\n\tC:\\x \x01\u200b"`, ofKubelet: true },
+    '/info/memory': { content: '64' },
+    '/info/cpu': { content: undefined, ofKubelet: true },
+    '/name': { content: 'web-7f-x' },
   });
   assert.ok(hasFieldFiles(pod()));
   const token = { name: 'token', projected: { sources: [{ downwardAPI: { items: [field('metadata.namespace')] } }] } };
@@ -83,10 +83,10 @@ async function completed(files: FieldFiles, mountPath: string, came: Record<stri
 
 test("the original's take the place of the agent's, where those have come; what is not known stays, and is said", async () => {
   const files = new Map([
-    ['/info/pod/name', 'web-7f-x'],
-    ['/info/excluded', 'x'],
-    ['/info/cpu', undefined],
-    ['/other/name', 'of another mount'],
+    ['/info/pod/name', { content: 'web-7f-x' }],
+    ['/info/excluded', { content: 'x' }],
+    ['/info/cpu', { content: undefined }],
+    ['/other/name', { content: 'of another mount' }],
   ]);
   const { told, content } = await completed(files, '/info', { 'pod/name': 'bowline-x', cpu: '2', more: 'kept' });
   assert.deepEqual(content, { 'pod/name': 'web-7f-x', cpu: '2', more: 'kept' });
@@ -94,7 +94,7 @@ test("the original's take the place of the agent's, where those have come; what 
 });
 
 test('the only file of a mount has the name that it has in the volume', async () => {
-  const files = new Map([['/name', 'web-7f-x']]);
+  const files = new Map([['/name', { content: 'web-7f-x' }]]);
   const { told, content } = await completed(files, '/name', { metadata: 'bowline-x' });
   assert.deepEqual([told, content], [undefined, { metadata: 'web-7f-x' }]);
 });

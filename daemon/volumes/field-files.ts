@@ -6,12 +6,23 @@
 import { readdir, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { V1DownwardAPIVolumeFile, V1Pod, V1Volume } from '@kubernetes/client-node';
+import type { Cluster } from '../cluster/cluster.ts';
 import { containerOf, fieldOf, resourceOf } from '../environment/field-references.ts';
 import { mountedFiles } from './mounted-files.ts';
 import type { Source } from './sources.ts';
 
-/** Absolute path in the container -> content; `undefined` where it depends on the node. */
-export type FieldFiles = ReadonlyMap<string, string | undefined>;
+export interface FieldFile {
+  /** As far as the cluster tells; `undefined` where it depends on the node. */
+  content: string | undefined;
+  /** kubelet alone knows all of it: it adds annotations of its own, and a limit of the node where there is none. */
+  ofKubelet?: true;
+}
+
+/** By absolute path in the container. */
+export type FieldFiles = ReadonlyMap<string, FieldFile>;
+
+/** Milliseconds for each question to the original. */
+const patience = 10_000;
 
 /** Whether a pod has such a file that is not the same in each pod of the namespace. */
 export const hasFieldFiles = ({ spec }: V1Pod): boolean =>
@@ -21,8 +32,30 @@ export function fieldFiles(pod: V1Pod, container: string): FieldFiles {
   const found = pod.spec?.containers.find(({ name }) => name === container);
   if (found === undefined) return new Map();
   return mountedFiles(pod, found, (volume) =>
-    itemsOf(volume).map((item): [string, string | undefined] => [item.path, contentOf(item, pod)]),
+    itemsOf(volume).map((item): [string, FieldFile] => {
+      const content = contentOf(item, pod);
+      const ofKubelet = content === undefined || item.fieldRef?.fieldPath === 'metadata.annotations';
+      return [item.path, { content, ...(ofKubelet && { ofKubelet }) }];
+    }),
   );
+}
+
+/** Those of `pod`, with what kubelet alone knows as its container says, where something can be run in it. */
+export async function originalFieldFiles(
+  cluster: Cluster,
+  pod: V1Pod,
+  container: string,
+  signal: AbortSignal,
+): Promise<FieldFiles> {
+  const place = { namespace: pod.metadata?.namespace ?? '', name: pod.metadata?.name ?? '', container };
+  const asked = [...fieldFiles(pod, container)].map(async ([path, file]): Promise<[string, FieldFile]> => {
+    if (file.ofKubelet !== true) return [path, file];
+    const read = await cluster.exec(place, ['cat', path], { signal, timeout: patience }).catch(() => undefined);
+    return [path, read?.exitCode === 0 ? { content: read.stdout.toString('utf8') } : file];
+  });
+  const read = await Promise.all(asked);
+  signal.throwIfAborted();
+  return new Map(read);
 }
 
 const itemsOf = ({ downwardAPI, projected }: V1Volume): V1DownwardAPIVolumeFile[] =>
@@ -42,7 +75,7 @@ export function withFieldFiles(source: Source, mountPath: string, files: FieldFi
     open: (signal) => source.open(signal),
     async complete(into) {
       const unknown: string[] = [];
-      for (const [path, content] of files) {
+      for (const [path, { content }] of files) {
         const file = await fileIn(into, mountPath, path);
         if (file === undefined) continue;
         if (content === undefined) unknown.push(path);

@@ -193,6 +193,7 @@ const shapes: Shape[] = [
               { path: 'name', fieldRef: { fieldPath: 'metadata.name' } },
               { path: 'labels', fieldRef: { fieldPath: 'metadata.labels' } },
               { path: 'annotations', fieldRef: { fieldPath: 'metadata.annotations' } },
+              { path: 'cpu', resourceFieldRef: { containerName: 'main', resource: 'limits.cpu' } },
               {
                 path: 'memory',
                 resourceFieldRef: { containerName: 'main', resource: 'limits.memory', divisor: '1Mi' },
