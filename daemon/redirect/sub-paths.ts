@@ -11,12 +11,11 @@ import type { Workload } from './workload.ts';
  * What depends on the pod is put in; the rest kubelet expands for the clone as for the original. Where no pod is, nobody has
  * such a folder: without the mount.
  */
-export function withOriginalSubPaths(container: V1Container, { kind, name, pods }: Workload): V1Container {
+export function withOriginalSubPaths(container: V1Container, { firstPod, pods }: Workload): V1Container {
   const { volumeMounts } = container;
   if (volumeMounts?.some(({ subPathExpr }) => subPathExpr) !== true) return container;
   // The claims of a StatefulSet are those of its first pod.
-  const first = kind === 'StatefulSet' ? pods.find(({ metadata }) => metadata?.name === `${name}-0`) : undefined;
-  const original = first ?? pods[0];
+  const original = pods.find(({ metadata }) => metadata?.name === firstPod) ?? pods[0];
   return {
     ...container,
     volumeMounts: volumeMounts.flatMap((mount) => {
