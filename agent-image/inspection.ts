@@ -22,6 +22,8 @@ export interface InspectionRequest {
   endpoints: Endpoint[];
   /** Folder with the service account's token and CA; absent where the pod has none. */
   account?: string | undefined;
+  /** Instead of the token in that folder. */
+  token?: string | undefined;
 }
 
 export interface Endpoint {
@@ -72,7 +74,7 @@ export type Identity = { user: string; uid: string; groups: string[] } | { probl
 const patience = 5_000;
 const everything = { include: [], exclude: [], except: [] };
 
-export async function inspect({ key, mounts, endpoints, account }: InspectionRequest): Promise<Inspection> {
+export async function inspect({ key, mounts, endpoints, account, token }: InspectionRequest): Promise<Inspection> {
   const unreadable: Inspection['unreadable'] = [];
   const filesOf = async (mount: InspectionRequest['mounts'][number]): Promise<InspectedFile[]> => {
     try {
@@ -85,7 +87,7 @@ export async function inspect({ key, mounts, endpoints, account }: InspectionReq
   const [files, seen, identity] = await Promise.all([
     Promise.all(mounts.map(filesOf)),
     Promise.all(endpoints.map(inspectEndpoint)),
-    account === undefined ? undefined : whoAmI(account),
+    account === undefined ? undefined : whoAmI(account, token),
   ]);
   const variables = Object.entries(process.env).map(([name, value = '']) => [name, digestOf(key, value)] as const);
   return {
@@ -172,10 +174,10 @@ function tryConnect(host: string, port: number, settle: number): Promise<string>
 }
 
 /** As an in-cluster client does: variables of the Service, and the files of the account. */
-async function whoAmI(account: string): Promise<Identity> {
+async function whoAmI(account: string, given: string | undefined): Promise<Identity> {
   try {
     const [token, ca] = await Promise.all([
-      readFile(join(account, 'token'), 'utf8'),
+      given ?? readFile(join(account, 'token'), 'utf8'),
       readFile(join(account, 'ca.crt')),
     ]);
     const answer = await post({

@@ -82,6 +82,8 @@ export const NamedService = z.object({
   hostNames: optional(z.array(text)),
   /** The loopback address, absent where the service is not carried. */
   address: optional(text),
+  /** Its address in the cluster, as kubelet announces it in variables; absent where it announces none: headless, one pod of such a one. */
+  clusterIp: optional(text),
   ports: z.array(
     z.object({
       /** The Service's port, and the port of `address` where it answers (differs only without the helper, below 1024). */
@@ -328,7 +330,7 @@ export const Environment = z.object({
   variables: z.record(text, text),
   /** Where each variable came from. */
   origins: z.record(text, Origin),
-  /** Variables that the container has with another value, changed on purpose, each with the reason. */
+  /** Variables that the container has with another value, or of a Service that it has not, on purpose, each with the reason. */
   rewritten: z.record(text, text),
   /** Variables that lead to a Service which this machine does not reach there, each with the reason; values of the container. */
   notCarried: z.record(text, text),
@@ -411,6 +413,8 @@ export const PodInspection = z.object({
   /** Folder of the service account's token in the pod; absent where it has none. */
   account: optional(text),
   identity: optional(SeenIdentity),
+  /** With whose token the API server was asked. agent: its own of the same account, because the original's cannot be read. */
+  identityFrom: optional(z.enum(['original', 'agent'])),
   /** As TZ takes it; absent where it is not known. */
   timeZone: optional(text),
   /** The system's own, where it is known. */

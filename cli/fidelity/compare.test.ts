@@ -87,7 +87,7 @@ const told = ({ rows }: FidelityReport): Array<[string, string, string?]> =>
     .filter(({ name }) => name !== '(all)')
     .map(({ name, state, reason }) => (reason === undefined ? [name, state] : [name, state, reason]));
 
-test('variables: equal, rewritten with the reason, missing, different, and extra ones that are not counted', () => {
+test('variables: equal, rewritten with the reason, missing, different, and extra ones that are not counted, unless of a Service', () => {
   const report = compare({
     pod: {
       ...pod,
@@ -95,14 +95,17 @@ test('variables: equal, rewritten with the reason, missing, different, and extra
     },
     environment: {
       ...environment,
-      variables: { B: '2', D: '3', E: '5' },
-      origins: { E: 'machine' },
-      rewritten: { B: 'an address', D: 'an address' },
+      variables: { B: '2', D: '3', E: '5', G_PORT: '1', H_PORT: '1' },
+      origins: { E: 'machine', G_PORT: 'service', H_PORT: 'service' },
+      rewritten: { B: 'an address', D: 'an address', G_PORT: 'the service came after the container' },
       notCarried: { F: 'port 53 of dns: UDP is not carried, only TCP.' },
     },
     machine: {
       ...machine,
-      variables: digests({ A: '1', B: '2', D: 'of the shell', E: '5', F: '1', PATH: '/usr/bin', LANG: 'C' }),
+      variables: {
+        ...digests({ A: '1', B: '2', D: 'of the shell', E: '5', F: '1', PATH: '/usr/bin', LANG: 'C' }),
+        ...digests({ G_PORT: '1', H_PORT: '1' }),
+      },
     },
   });
   assert.deepEqual(told(report), [
@@ -112,9 +115,11 @@ test('variables: equal, rewritten with the reason, missing, different, and extra
     ['D', 'different', 'another value, for no known reason'],
     ['E', 'extra', 'of the connection'],
     ['F', 'missing', 'not carried: port 53 of dns: UDP is not carried, only TCP.'],
+    ['G_PORT', 'rewritten', 'the service came after the container'],
+    ['H_PORT', 'different', 'the pod does not have it'],
     ['PATH', 'rewritten', 'says how this machine is'],
   ]);
-  assert.deepEqual([report.kept, report.total, report.percent], [3, 6, 50]);
+  assert.deepEqual([report.kept, report.total, report.percent], [4, 8, 50]);
 });
 
 test('files: content, the right to execute, what kubelet writes for each pod, volumes that did not come', () => {
@@ -198,6 +203,13 @@ test('identity, time zone and user', () => {
   assert.deepEqual(look(me, 'UTC', 1000), ['equal', 'equal', 'equal']);
   assert.deepEqual(look({ ...me, user: 'somebody' }, 'Asia/Tokyo', 1), ['different', 'different', 'rewritten']);
   assert.deepEqual(look({ problem: 'ENOENT' }, 'UTC', 1000), ['missing', 'equal', 'equal']);
+  const asked = (identityFrom: 'original' | 'agent'): Array<string | undefined> => {
+    const sides = { pod: { ...pod, account: '/a', identity: me, identityFrom }, machine: { ...machine, identity: me } };
+    const row = compare(sides).rows.find(({ kind }) => kind === 'identity');
+    return [row?.source, row?.state, row?.reason];
+  };
+  assert.deepEqual(asked('original'), ['original', 'equal', undefined]);
+  assert.deepEqual(asked('agent'), ['agent', 'equal', "asked with the agent's token: the pod's cannot be read"]);
 });
 
 test('variables of the pod that could not be read are not equal', () => {

@@ -90,7 +90,14 @@ function variableRows({ key, pod, machine, environment }: Sides): FidelityRow[] 
     .filter((name) => digests[name] === undefined && machine.variables[name] !== undefined)
     .map((name): FidelityRow => {
       const from = environment.origins[name];
-      return { kind: 'variable', name, source, state: 'extra', ...(from && { reason: `of the ${fromText[from]}` }) };
+      const why = environment.rewritten[name];
+      const row = { kind: 'variable', name, source } as const;
+      // It promises a Service where the pod knows of none.
+      if (from === 'service')
+        return why === undefined
+          ? { ...row, state: 'different', reason: 'the pod does not have it' }
+          : { ...row, state: 'rewritten', reason: why };
+      return { ...row, state: 'extra', ...(from && { reason: `of the ${fromText[from]}` }) };
     });
   // Not one is no finding: kubelet gives every container some.
   if (own.length === 0)
@@ -100,7 +107,6 @@ function variableRows({ key, pod, machine, environment }: Sides): FidelityRow[] 
 
 const fromText = {
   file: 'environment file',
-  service: 'services that this machine reaches',
   container: 'container',
   machine: 'connection',
 };
@@ -211,6 +217,14 @@ function endpointRows(
 }
 
 function identityRows({ pod, machine }: Sides): FidelityRow[] {
+  const source = pod.identityFrom ?? 'agent';
+  const identityRow = (name: string, state: FidelityState, reason?: string): FidelityRow => ({
+    kind: 'identity',
+    name,
+    state,
+    source,
+    ...(reason !== undefined && { reason }),
+  });
   const { identity: there } = pod;
   const { identity: here } = machine;
   if (pod.account === undefined || there === undefined) return [];
@@ -221,16 +235,10 @@ function identityRows({ pod, machine }: Sides): FidelityRow[] {
       identityRow(there.user, 'missing', `the API server cannot be asked from here: ${here?.problem ?? 'no token'}`),
     ];
   const same = here.user === there.user && here.uid === there.uid && here.groups.join() === there.groups.join();
-  return [same ? identityRow(there.user, 'equal') : identityRow(there.user, 'different', `here ${here.user}`)];
+  if (!same) return [identityRow(there.user, 'different', `here ${here.user}`)];
+  const remark = source === 'agent' ? "asked with the agent's token: the pod's cannot be read" : undefined;
+  return [identityRow(there.user, 'equal', remark)];
 }
-
-const identityRow = (name: string, state: FidelityState, reason?: string): FidelityRow => ({
-  kind: 'identity',
-  name,
-  state,
-  source: 'agent',
-  ...(reason !== undefined && { reason }),
-});
 
 function zoneRows({ key, pod, machine }: Sides): FidelityRow[] {
   const { timeZone } = pod;

@@ -41,8 +41,9 @@ export async function privateFilesFor(connection: Connection, wish: Wish): Promi
   }
   try {
     const opened = await open(files, connection, wish);
-    if (opened.refused.length > 0) {
-      const list = opened.refused.map(({ target, why }) => `${target} (${why})`).join(', ');
+    const refused = [...opened.refused, ...lateFiles(connection)];
+    if (refused.length > 0) {
+      const list = refused.map(({ target, why }) => `${target} (${why})`).join(', ');
       warn('PATH_KEPT', `The machine's own stays at ${list}.`);
     }
     if (!opened.named)
@@ -50,7 +51,7 @@ export async function privateFilesFor(connection: Connection, wish: Wish): Promi
         'HOST_NAME_KEPT',
         `The machine's host name stays, not ${hostName}: there is no program \`hostname\` that sets it.`,
       );
-    return opened;
+    return { ...opened, refused };
   } catch (error) {
     const known = BowlineError.from(error);
     if (mode === 'on' || known.code !== 'PRIVATE_FILES_IMPOSSIBLE') throw error;
@@ -72,6 +73,16 @@ async function open(files: PodFile[], connection: Connection, { program, io }: W
     cwd: process.cwd(),
     needed: program === undefined ? [] : [program, await realpath(program)],
   });
+}
+
+/** Nothing is mounted for a command that runs: a volume that comes later lies where its copy is, and nowhere else. */
+export function lateFiles({ files }: Pick<Connection, 'files'>): PrivateFiles['refused'] {
+  return (files?.mounts ?? [])
+    .filter(({ state }) => state === 'waiting' || state === 'downloading')
+    .map(({ mountPath: target, local }) => ({
+      target,
+      why: `its volume has not come yet: it will be at ${local}, to which variables with its path lead`,
+    }));
 }
 
 function hostNameOf({ target }: Connection): string | undefined {

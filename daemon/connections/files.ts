@@ -82,7 +82,7 @@ export class WantedFiles {
     tie.warn(
       {
         code: 'FILES_LATE',
-        message: `After ${timeoutSeconds} s these volumes have not come whole: ${late.map(({ volume }) => volume).join(', ')}. They follow; \`bowline status\` shows them.`,
+        message: `After ${timeoutSeconds} s these volumes have not come whole: ${late.map(({ volume }) => volume).join(', ')}. They follow at the paths of their copies; \`bowline status\` shows them.`,
       },
       onProgress,
     );

@@ -17,6 +17,7 @@ const stats: NamedService = {
   service: 'stats-api',
   names: [],
   address,
+  clusterIp: '10.96.0.9',
   ports: [
     { port: 80, local: 10_080, name: 'http' },
     { port: 81, local: 81, name: 'admin-x' },
@@ -52,14 +53,14 @@ void suite('variables of services', () => {
 
   void test('of the own namespace and the API server; none of what is not carried', () => {
     const named = (namespace: string, service: string): NamedService => ({ ...stats, namespace, service });
+    const apiServer = { host: '::1', port: 6443 };
     const hosts = (services: NamedService[]): string[] =>
-      Object.keys(serviceVariables(services, 'shop', { host: '::1', port: 6443 }).variables).filter((name) =>
-        name.endsWith('_HOST'),
-      );
+      Object.keys(serviceVariables(services, 'shop', { apiServer }).variables).filter((name) => name.endsWith('_HOST'));
     assert.deepEqual(hosts([named('other', 'x'), kubernetes, named('default', 'y')]), ['KUBERNETES_SERVICE_HOST']);
     const { address: _address, ...unreachable } = stats;
-    assert.deepEqual(serviceVariables([unreachable], 'shop'), { variables: {}, notCarried: {} });
-    const { variables } = serviceVariables([], 'shop', { host: '::1', port: 6443 });
+    const nothing = serviceVariables([unreachable], 'shop');
+    assert.deepEqual([nothing.variables, nothing.notCarried], [{}, {}]);
+    const { variables } = serviceVariables([], 'shop', { apiServer });
     assert.equal(variables['KUBERNETES_PORT'], 'tcp://[::1]:6443');
   });
 
@@ -79,7 +80,35 @@ void suite('variables of services', () => {
       [undefined, undefined],
     );
     const dnsOnly = serviceVariables([{ ...stats, ports: [dns!] }], 'shop');
-    assert.deepEqual(dnsOnly, { variables: {}, notCarried: reasons(['SERVICE_HOST', ...first, ...names]) });
+    assert.deepEqual(dnsOnly.variables, {});
+    assert.deepEqual(dnsOnly.notCarried, reasons(['SERVICE_HOST', ...first, ...names]));
+  });
+
+  void test('as kubelet gives them, of each Service that has an address of its own', () => {
+    const { inCluster } = serviceVariables([stats, { ...kubernetes, clusterIp: 'fd00::1' }], 'shop');
+    const values = Object.fromEntries(Object.entries(inCluster).map(([name, { value }]) => [name, value]));
+    assert.equal(Object.keys(values).length, 26);
+    for (const [name, value] of [
+      ['STATS_API_SERVICE_HOST', '10.96.0.9'],
+      ['STATS_API_SERVICE_PORT', '80'],
+      ['STATS_API_SERVICE_PORT_ADMIN_X', '81'],
+      ['STATS_API_PORT_53_UDP', 'udp://10.96.0.9:53'],
+      ['KUBERNETES_PORT_443_TCP', 'tcp://[fd00::1]:443'],
+    ] as const)
+      assert.equal(values[name], value, name);
+  });
+
+  void test('of a headless Service and its pods there are none, as in the pod, unless they are the only way', () => {
+    const { clusterIp: _clusterIp, ...headless } = stats;
+    const services = [
+      { ...headless, service: 'redis' },
+      { ...headless, service: 'redis-0.redis' },
+    ];
+    const none = serviceVariables(services, 'shop');
+    assert.deepEqual(none, { variables: {}, notCarried: {}, inCluster: {} });
+    const { variables, inCluster } = serviceVariables(services, 'shop', { headless: true });
+    assert.equal(variables['REDIS_0_REDIS_SERVICE_HOST'], address);
+    assert.deepEqual(inCluster, {});
   });
 });
 
@@ -145,26 +174,26 @@ void suite('the environment of a program', () => {
       ],
     );
     assert.equal(source, 'process');
-    assert.deepEqual(Object.keys(rewritten), ['STATS_API_SERVICE_HOST'], 'the container has no other of them');
+    assert.equal(rewritten['STATS_API_SERVICE_HOST'], 'where the service answers on this machine');
+    assert.equal(rewritten['STATS_API_PORT'], 'the service came after the container');
+    assert.equal(rewritten['STATS_API_SERVICE_PORT'], undefined, 'the file says so');
     assert.match(notes.join('\n'), /^a note of the file\n1 service variables say where/);
     assert.deepEqual(warnings, ['a warning of the file']);
   });
 
   void test('what the workload sets itself under the name of a service variable wins, as in the pod', async () => {
-    const set = {
-      STATS_API_SERVICE_HOST: 'stats.example.com',
-      STATS_API_PORT: '8080',
+    const own = {
+      STATS_API_SERVICE_HOST: '192.168.4.5',
       STATS_API_SERVICE_PORT: '80',
-      STATS_API_PORT_80_TCP_ADDR: '10.96.0.9',
+      STATS_API_PORT: '8080',
+      STATS_API_SERVICE_PORT_ADMIN_X: '8081',
     };
-    const { variables, origins } = await environmentOf({ ...input, facts: withVariables(set) });
-    assert.deepEqual(
-      [variables['STATS_API_SERVICE_HOST'], origins['STATS_API_SERVICE_HOST']],
-      ['stats.example.com', 'container'],
-    );
-    assert.equal(variables['STATS_API_PORT'], '8080', 'a port, where kubelet would have put a URL');
-    assert.equal(variables['STATS_API_SERVICE_PORT'], '10080');
+    const facts = withVariables({ ...own, STATS_API_PORT_80_TCP_ADDR: '10.96.0.9', STATS_API_PORT_80_TCP_PORT: '80' });
+    const { variables, origins, rewritten } = await environmentOf({ ...input, facts });
+    for (const [name, value] of Object.entries(own))
+      assert.deepEqual([variables[name], origins[name], rewritten[name]], [value, 'container', undefined], name);
     assert.equal(variables['STATS_API_PORT_80_TCP_ADDR'], address);
+    assert.equal(variables['STATS_API_PORT_80_TCP_PORT'], '10080', 'beside the address of kubelet');
     assert.equal(variables['STATS_API_PORT_80_TCP'], `tcp://${address}:10080`, 'it has them, so it gets the others');
   });
 
@@ -181,6 +210,24 @@ void suite('the environment of a program', () => {
     assert.deepEqual(
       [unnamed.variables['STATS_API_SERVICE_HOST'], unnamed.variables['STATS_API_PORT']],
       [address, '8080'],
+    );
+    assert.match(unnamed.rewritten['STATS_API_SERVICE_HOST'] ?? '', /names do not resolve/);
+  });
+
+  void test('the port on which the workload listens stays beside the address of its Service; so does another API server', async () => {
+    const facts = withVariables({
+      STATS_API_SERVICE_HOST: '10.96.0.9',
+      STATS_API_SERVICE_PORT: '8080',
+      KUBERNETES_SERVICE_HOST: '192.168.4.5',
+      KUBERNETES_SERVICE_PORT: '443',
+    });
+    const services = [stats, { ...kubernetes, clusterIp: '10.96.0.1' }];
+    const { variables } = await environmentOf({ ...input, services, facts });
+    assert.deepEqual(
+      ['STATS_API_SERVICE_HOST', 'STATS_API_SERVICE_PORT', 'KUBERNETES_SERVICE_HOST', 'KUBERNETES_SERVICE_PORT'].map(
+        (name) => variables[name],
+      ),
+      [address, '8080', '192.168.4.5', '443'],
     );
   });
 
@@ -220,7 +267,8 @@ void suite('the environment of a program', () => {
 
   void test('what kubelet says of a port that is not carried stays as it is, and is said; what the workload says is its own', async () => {
     const ofKubelet = { STATS_API_PORT_53_UDP: 'udp://10.96.0.9:53', STATS_API_SERVICE_PORT_DNS: '53' };
-    const facts = withVariables({ ...ofKubelet, STATS_API_PORT_53_UDP_ADDR: 'dns.example.com' });
+    const around = { STATS_API_SERVICE_HOST: '10.96.0.9', STATS_API_PORT_53_UDP_ADDR: 'dns.example.com' };
+    const facts = withVariables({ ...ofKubelet, ...around });
     const { variables, rewritten, notCarried, warnings } = await environmentOf({ ...input, facts });
     assert.deepEqual(Object.keys(notCarried), Object.keys(ofKubelet).toReversed());
     for (const [name, value] of Object.entries(ofKubelet)) {
@@ -260,6 +308,15 @@ void suite('the environment of a program', () => {
     const inPlace = await environmentOf({ ...input, services: [], facts, files, inPlace: true });
     assert.equal(inPlace.variables['CONFIG'], '/etc/config/app.yaml');
     assert.deepEqual(inPlace.rewritten, {});
+    const late = await environmentOf({
+      ...input,
+      services: [],
+      facts,
+      files: { ...files, mounts: [mount('/etc/config', '/run/x/volumes/config', 'downloading')] },
+      inPlace: true,
+      kept: ['/etc/config'],
+    });
+    assert.equal(late.variables['CONFIG'], '/run/x/volumes/config/app.yaml', 'it comes after the program has begun');
     const inner = mount('/etc/config/inner', '/run/x/volumes/inner');
     const refused = await environmentOf({
       ...input,

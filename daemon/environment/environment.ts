@@ -9,7 +9,7 @@ import { apiServerPlace } from './api-server.ts';
 import { containerVariables, type ContainerInput } from './container.ts';
 import { hasNoCopy, localPath, type LocalFiles } from './local-paths.ts';
 import type { ResolvedFile } from './resolve-file.ts';
-import { serviceVariables } from './service-variables.ts';
+import { serviceVariables, type ServiceVariables } from './service-variables.ts';
 import { isSameZone } from './time-zone.ts';
 
 /** Holds the folder that has the pod's files at the pod's paths. */
@@ -48,18 +48,25 @@ export async function environmentOf(input: EnvironmentInput): Promise<Environmen
     notes.push(`${Object.keys(moved).join(', ')}: a path of the pod, rewritten to the copy on this machine.`);
   if (input.files !== undefined) result.add('machine', { [rootVariable]: join(input.files.folder, 'root') });
   const apiServer = apiServerPlace(input.services, input);
-  const services = serviceVariables(input.services, input.namespace, apiServer);
-  const generated = announcedHere(services.variables, own.variables, input);
+  // Without names the variables are the only way to a Service, also where kubelet announces none.
+  const nameless = input.mode === 'env' && !input.inPlace;
+  const services = serviceVariables(input.services, input.namespace, { apiServer, headless: nameless });
+  const generated = announcedHere(services, own.variables, { redirected: input.redirected, nameless });
   const rewritten = result.add('service', generated, 'where the service answers on this machine');
+  if (Object.keys(own.variables).length > 0)
+    result.explainAdded('service', (name) => {
+      if (isApiServers(name)) return 'clients look for the API server there';
+      return nameless ? 'names do not resolve here, so the address is there' : 'the service came after the container';
+    });
   if (rewritten > 0) notes.push(`${rewritten} service variables say where the services answer on this machine.`);
   if (apiServer?.note !== undefined) notes.push(apiServer.note);
   if (apiServer?.warning !== undefined) warnings.push(apiServer.warning);
-  if (input.mode === 'env' && !input.inPlace)
+  if (nameless)
     notes.push(
       'Services answer at the addresses of these variables only; their names need the helper (`bowline helper install`).',
     );
   result.add('file', input.file.variables, 'the environment file says so');
-  const notCarried = leftAsInPod(services.notCarried, result);
+  const notCarried = leftAsInPod(services, result);
   for (const [why, names] of Map.groupBy(Object.keys(notCarried), (name) => notCarried[name]!))
     warnings.push(`${named(names)} as in the pod, where nothing answers from here: ${why}`);
   return {
@@ -78,9 +85,11 @@ const named = ([first = '', ...more]: string[]): string =>
   more.length === 0 ? `${first} is` : `${first} and ${more.length} more are`;
 
 /** Of the names that are not carried those that the container has from kubelet, and nobody else has set. */
-function leftAsInPod(notCarried: Record<string, string>, { variables, origins }: Sources): Record<string, string> {
+function leftAsInPod(services: ServiceVariables, { container, origins }: Sources): Record<string, string> {
   return Object.fromEntries(
-    Object.entries(notCarried).filter(([name]) => origins[name] === 'container' && isKubelets(name, variables[name])),
+    Object.entries(services.notCarried).filter(
+      ([name]) => origins[name] === 'container' && isKubelets(name, container, services),
+    ),
   );
 }
 
@@ -89,10 +98,10 @@ class Sources {
   readonly variables: Record<string, string>;
   readonly origins: Record<string, Origin>;
   readonly rewritten: Record<string, string> = {};
-  readonly #container: Readonly<Record<string, string>>;
+  readonly container: Readonly<Record<string, string>>;
 
   constructor(container: Record<string, string>) {
-    this.#container = container;
+    this.container = container;
     this.variables = { ...container };
     this.origins = Object.fromEntries(Object.keys(container).map((name) => [name, 'container']));
   }
@@ -104,12 +113,18 @@ class Sources {
       this.variables[name] = value;
       this.origins[name] = origin;
       delete this.rewritten[name];
-      const before = this.#container[name];
+      const before = this.container[name];
       if (before === undefined || before === value) continue;
       this.rewritten[name] = why;
       replaced++;
     }
     return replaced;
+  }
+
+  /** Why there are variables of `origin` that the container has not. */
+  explainAdded(origin: Origin, why: (name: string) => string): void {
+    for (const [name, from] of Object.entries(this.origins))
+      if (from === origin && this.container[name] === undefined) this.rewritten[name] = why(name);
   }
 }
 
@@ -126,28 +141,38 @@ export function withoutSessions(variables: Record<string, string>): Record<strin
  * (`enableServiceLinks: false`), it has none here, unless they are the only way to the Services.
  */
 function announcedHere(
-  made: Record<string, string>,
+  services: ServiceVariables,
   container: Readonly<Record<string, string>>,
-  { redirected, mode, inPlace }: EnvironmentInput,
+  { redirected, nameless }: { redirected: boolean; nameless: boolean },
 ): Record<string, string> {
-  const linked = Object.keys(made).some((name) => !isApiServers(name) && isKubelets(name, container[name]));
-  const adds = !redirected || linked || (mode === 'env' && !inPlace) || Object.keys(container).length === 0;
+  const made = Object.entries(services.variables);
+  const linked = made.some(([name]) => !isApiServers(name) && isKubelets(name, container, services));
+  const adds = !redirected || linked || nameless || Object.keys(container).length === 0;
   return Object.fromEntries(
-    Object.entries(made).filter(([name]) =>
-      container[name] === undefined ? adds || isApiServers(name) : isKubelets(name, container[name]),
+    made.filter(([name]) =>
+      container[name] === undefined ? adds || isApiServers(name) : isKubelets(name, container, services),
     ),
   );
 }
 
-const isApiServers = (name: string): boolean => name.startsWith('KUBERNETES_');
+const isApiServers = (name: string): boolean => /^KUBERNETES_(SERVICE|PORT)(_HOST|_PORT|_443|$)/.test(name);
 
-/** By the form that kubelet gives it: an address, a number, a URL. */
-function isKubelets(name: string, value: string | undefined): boolean {
+/**
+ * Whether kubelet has given the container this value, or may have: the workload's own is another, a server of outside or the
+ * port on which it listens itself. A port says nothing alone: it is kubelet's where the address is to which it belongs.
+ */
+function isKubelets(
+  name: string,
+  container: Readonly<Record<string, string>>,
+  { inCluster }: Pick<ServiceVariables, 'inCluster'>,
+): boolean {
+  const value = container[name];
+  const given = inCluster[name];
   if (value === undefined) return false;
-  if (/_(SERVICE_HOST|ADDR)$/.test(name)) return isIP(value) !== 0;
-  if (/_SERVICE_PORT(_|$)|_(TCP|UDP|SCTP)_PORT$/.test(name)) return /^\d+$/.test(value);
-  if (name.endsWith('_PROTO')) return /^(tcp|udp|sctp)$/.test(value);
-  return /^(tcp|udp|sctp):\/\//.test(value);
+  // A user of one namespace may not read the Service of the API server; kubelet says an address, others a name.
+  if (given === undefined) return isApiServers(name) && isIP(container['KUBERNETES_SERVICE_HOST'] ?? '') !== 0;
+  if (given.addressIn !== undefined && container[given.addressIn] !== inCluster[given.addressIn]?.value) return false;
+  return value === given.value;
 }
 
 function timeZoneVariable(

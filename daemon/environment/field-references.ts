@@ -1,10 +1,11 @@
 /**
- * Variables that a container has from fields of its own pod (`fieldRef`) and from its own limits (`resourceFieldRef`).
+ * What a container has from fields of its own pod (`fieldRef`) and from its own limits (`resourceFieldRef`).
  * The agent stands in a pod of its own, with limits of its own: what kubelet resolved for it is replaced by what the
  * original has. https://kubernetes.io/docs/concepts/workloads/pods/downward-api/
  */
-import type { V1Container, V1EnvVar, V1Pod } from '@kubernetes/client-node';
+import type { V1Container, V1EnvVar, V1Pod, V1ResourceFieldSelector } from '@kubernetes/client-node';
 import { expand, referencesOf } from './expansion.ts';
+import { linesOf } from './label-lines.ts';
 import { bytesOrCores } from './quantity.ts';
 
 export interface Corrected {
@@ -50,11 +51,17 @@ function referredValue({ valueFrom }: V1EnvVar, container: V1Container, pod: V1P
   const path = valueFrom?.fieldRef?.fieldPath;
   if (path !== undefined) return fieldOf(pod, path);
   const reference = valueFrom?.resourceFieldRef;
-  if (reference === undefined) return undefined;
-  const owner =
-    reference.containerName === undefined || reference.containerName === container.name
-      ? container
-      : pod.spec?.containers.find((each) => each.name === reference.containerName);
+  const { containerName = container.name } = reference ?? {};
+  return (
+    reference && resourceOf(reference, containerName === container.name ? container : containerOf(pod, containerName))
+  );
+}
+
+export const containerOf = ({ spec }: V1Pod, wanted: string | undefined): V1Container | undefined =>
+  [...(spec?.containers ?? []), ...(spec?.initContainers ?? [])].find(({ name }) => name === wanted);
+
+/** In the divisor's units; `undefined` where the container has no such limit. */
+export function resourceOf(reference: V1ResourceFieldSelector, owner: V1Container | undefined): string | undefined {
   const [list, ...rest] = reference.resource.split('.');
   const resource = rest.join('.');
   const { limits, requests } = owner?.resources ?? {};
@@ -67,10 +74,15 @@ function referredValue({ valueFrom }: V1EnvVar, container: V1Container, pod: V1P
 /** Whole numbers, as kubelet divides them. */
 const milli = (quantity: string): number => Math.round(bytesOrCores(quantity) * 1000);
 
-function fieldOf(pod: V1Pod, path: string): string | undefined {
+/** As kubelet writes it, into a variable or a file; `undefined` where that is not known. */
+export function fieldOf(pod: V1Pod, path: string): string | undefined {
   const keyed = /^metadata\.(labels|annotations)\['(.+)'\]$/.exec(path);
   if (keyed !== null) return pod.metadata?.[keyed[1] as 'labels' | 'annotations']?.[keyed[2]!] ?? '';
   switch (path) {
+    case 'metadata.labels':
+      return linesOf(pod.metadata?.labels);
+    case 'metadata.annotations':
+      return linesOf(pod.metadata?.annotations);
     case 'metadata.name':
       return pod.metadata?.name;
     case 'metadata.namespace':

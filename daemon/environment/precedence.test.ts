@@ -31,6 +31,7 @@ test('who wins, as the documentation says', async () => {
     service: 'catalog',
     names: ['catalog'],
     address: said('CATALOG_SERVICE_HOST'),
+    clusterIp: variables['CATALOG_SERVICE_HOST'],
     ports: [{ port: 80, local: 80 }],
   };
   const local = said('CONFIG').replace(/\/app\.yaml$/, '');

@@ -1,6 +1,7 @@
 /**
  * The variables by which kubelet announces Services to a container, with addresses that work on this machine.
- * Names as in https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables
+ * Names as in https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables, made as in
+ * https://github.com/kubernetes/kubernetes/blob/master/pkg/kubelet/envvars/envvars.go
  */
 import type { NamedService } from '../../api/schema.ts';
 import type { ApiServerPlace } from './api-server.ts';
@@ -13,61 +14,90 @@ export interface ServiceVariables {
   variables: Record<string, string>;
   /** Names that kubelet gives too, for ports that do not answer here, each with the reason. */
   notCarried: Record<string, string>;
+  /** What kubelet gives a container under these names. Without the API server where its Service is not known. */
+  inCluster: Record<string, GivenVariable>;
+}
+
+export interface GivenVariable {
+  value: string;
+  /** The variable with the address to which a value belongs that says none itself: a port. */
+  addressIn?: string;
+}
+
+interface Options {
+  /** Where `kubernetes` of `default` answers, which kubelet announces in every namespace. */
+  apiServer?: ApiServerPlace | undefined;
+  /** Also for what kubelet announces to nobody, because it has no address of its own: headless Services and their pods. */
+  headless?: boolean;
 }
 
 /**
- * For the Services of `namespace` and, as kubelet does, `kubernetes` of `default`, which answers at `apiServer`. A port
- * that is not carried (UDP, taken by another program) has no variables: its number at the address of another would be a lie.
+ * For the Services of `namespace`. A port that is not carried (UDP, taken by another program) has no variables: its number
+ * at the address of another would be a lie.
  */
 export function serviceVariables(
   services: NamedService[],
   namespace: string,
-  apiServer?: ApiServerPlace,
+  { apiServer, headless = false }: Options = {},
 ): ServiceVariables {
-  const made: ServiceVariables = { variables: {}, notCarried: {} };
-  for (const service of services) {
-    if (service.namespace !== namespace || isApiServer(service) || service.address === undefined) continue;
-    announce(made, service.service, service.address, service.ports);
+  const made: ServiceVariables = { variables: {}, notCarried: {}, inCluster: {} };
+  for (const { service, namespace: its, address, clusterIp, ports } of services) {
+    const isApiServer = its === 'default' && service === 'kubernetes';
+    if (clusterIp !== undefined && (its === namespace || isApiServer)) {
+      const there = ports.map((port) => ({ ...port, local: port.port }));
+      for (const { name, value, addressIn } of announced(service, clusterIp, there))
+        made.inCluster[name] = { value, ...(addressIn !== undefined && { addressIn }) };
+    }
+    if (its !== namespace || isApiServer || address === undefined) continue;
+    if (clusterIp !== undefined || headless) announceHere(made, service, address, ports);
   }
-  if (apiServer !== undefined) {
-    announce(made, 'kubernetes', apiServer.host, [{ port: 443, local: apiServer.port, name: 'https' }]);
-  }
+  if (apiServer !== undefined)
+    announceHere(made, 'kubernetes', apiServer.host, [{ port: 443, local: apiServer.port, name: 'https' }]);
   return made;
 }
 
-const isApiServer = ({ namespace, service }: NamedService): boolean =>
-  namespace === 'default' && service === 'kubernetes';
+function announceHere(made: ServiceVariables, service: string, address: string, ports: readonly Port[]): void {
+  for (const { name, value, port } of announced(service, address, ports)) {
+    if (port.local !== undefined) made.variables[name] = value;
+    else made.notCarried[name] = `port ${port.port} of ${service}: ${port.problem ?? 'it is not open here'}`;
+  }
+}
 
-function announce(made: ServiceVariables, service: string, address: string, ports: readonly Port[]): void {
+interface Announced extends GivenVariable {
+  name: string;
+  port: Port;
+}
+
+/** At the local ports; at the Service's own where one has none. */
+function announced(service: string, address: string, ports: readonly Port[]): Announced[] {
   const [first] = ports;
-  if (first === undefined) return;
-  const name = upper(service);
+  if (first === undefined) return [];
   // A colon in an address is IPv6.
   const host = address.includes(':') ? `[${address}]` : address;
-  const say = (port: Port, of: (local: number) => Record<string, string>): void => {
-    if (port.local !== undefined) Object.assign(made.variables, of(port.local));
-    else {
-      const why = `port ${port.port} of ${service}: ${port.problem ?? 'it is not open here'}`;
-      for (const each of Object.keys(of(port.port))) made.notCarried[each] = why;
-    }
-  };
+  const number = ({ local, port }: Port): string => String(local ?? port);
+  const url = (port: Port): string => `${protocolOf(port)}://${host}:${number(port)}`;
+  const name = upper(service);
+  const addressIn = `${name}_SERVICE_HOST`;
   // One port that answers is enough for the address.
-  say(ports.find(({ local }) => local !== undefined) ?? first, () => ({ [`${name}_SERVICE_HOST`]: address }));
-  say(first, (local) => ({
-    [`${name}_SERVICE_PORT`]: String(local),
-    [`${name}_PORT`]: `${protocolOf(first)}://${host}:${local}`,
-  }));
-  for (const port of ports) {
-    const protocol = protocolOf(port);
-    const prefix = `${name}_PORT_${port.port}_${protocol.toUpperCase()}`;
-    say(port, (local) => ({
-      ...(port.name !== undefined && { [`${name}_SERVICE_PORT_${upper(port.name)}`]: String(local) }),
-      [prefix]: `${protocol}://${host}:${local}`,
-      [`${prefix}_PROTO`]: protocol,
-      [`${prefix}_PORT`]: String(local),
-      [`${prefix}_ADDR`]: address,
-    }));
-  }
+  const answering = ports.find(({ local }) => local !== undefined) ?? first;
+  return [
+    { name: addressIn, value: address, port: answering },
+    { name: `${name}_SERVICE_PORT`, value: number(first), port: first, addressIn },
+    { name: `${name}_PORT`, value: url(first), port: first },
+    ...ports.flatMap((port): Announced[] => {
+      const prefix = `${name}_PORT_${port.port}_${protocolOf(port).toUpperCase()}`;
+      const beside = { port, addressIn: `${prefix}_ADDR` };
+      return [
+        ...(port.name === undefined
+          ? []
+          : [{ name: `${name}_SERVICE_PORT_${upper(port.name)}`, value: number(port), port, addressIn }]),
+        { name: prefix, value: url(port), port },
+        { name: `${prefix}_PROTO`, value: protocolOf(port), ...beside },
+        { name: `${prefix}_PORT`, value: number(port), ...beside },
+        { name: `${prefix}_ADDR`, value: address, port },
+      ];
+    }),
+  ];
 }
 
 const protocolOf = ({ protocol }: Port): string => protocol?.toLowerCase() ?? 'tcp';

@@ -1,7 +1,8 @@
 /**
  * The pod's side of a fidelity report. Asked of the original's container where something can be run in it, else of the
- * agent, which is its clone: names, ports and the identity always, because it has the pod's place in the network.
+ * agent, which is its clone: names and ports always, because it has the pod's place in the network.
  */
+import { createHash } from 'node:crypto';
 import { join } from 'node:path/posix';
 import type { V1Container, V1Pod } from '@kubernetes/client-node';
 import type { AgentCalls } from '../../agent-image/contract.ts';
@@ -15,6 +16,7 @@ import { withoutSessions } from '../environment/environment.ts';
 import { hostNameOf } from '../environment/host-name.ts';
 import { sessionLabel } from '../redirect/objects.ts';
 import { originalFiles, type OriginalFiles } from './original-files.ts';
+import { fieldFiles, type FieldFile } from '../volumes/field-files.ts';
 import { perPodFiles } from './per-pod-files.ts';
 
 export interface PodInspectionInput {
@@ -40,12 +42,16 @@ export async function inspectPod(input: PodInspectionInput, signal: AbortSignal)
   const { original, container, key, variables } = input;
   const mounts = (original?.container.volumeMounts ?? []).map(({ mountPath }) => join(mountPath));
   const account = mounts.find((path) => path.endsWith('/run/secrets/kubernetes.io/serviceaccount'));
-  const wanted = await endpointsOf(input, { signal });
+  const [wanted, token] = await Promise.all([
+    endpointsOf(input, { signal }),
+    account === undefined ? undefined : originalToken(input, account, { signal, timeout: patience }),
+  ]);
   const request: AgentCalls['inspect']['request'] = {
     key,
     mounts: mounts.map((path) => ({ path, at: path })),
     endpoints: wanted.map(({ names, ports }) => ({ names, ports })),
     account,
+    token,
   };
   const [seen, files] = await Promise.all([
     input.tunnel.call('inspect', request, signal) as Promise<AgentCalls['inspect']['answer']>,
@@ -71,10 +77,25 @@ export async function inspectPod(input: PodInspectionInput, signal: AbortSignal)
     })),
     account,
     identity: seen.identity,
+    ...(account !== undefined && { identityFrom: token === undefined ? ('agent' as const) : ('original' as const) }),
     timeZone: variables.variables['TZ'] ?? variables.timeZone,
     hostName: original && hostNameOf(original.pod),
     uid: input.uid ?? original?.container.securityContext?.runAsUser ?? original?.pod.spec?.securityContext?.runAsUser,
   };
+}
+
+/** What the original's program would be to the API server; `undefined` where nothing can be run in it. Never logged. */
+async function originalToken(
+  { cluster, namespace, container, original }: PodInspectionInput,
+  account: string,
+  options: CallOptions,
+): Promise<string | undefined> {
+  const name = original?.pod.metadata?.name;
+  if (name === undefined) return undefined;
+  const place = { namespace, name, container };
+  const read = await cluster.exec(place, ['cat', join(account, 'token')], options).catch(() => undefined);
+  options.signal?.throwIfAborted();
+  return read?.exitCode === 0 ? read.stdout.toString('utf8') : undefined;
 }
 
 type Files = Pick<PodInspection, 'filesFrom' | 'files' | 'unreadable'>;
@@ -87,7 +108,7 @@ async function filesOf(input: PodInspectionInput, mounts: string[], options: Cal
 }
 
 function filesSeen(
-  { original, key }: PodInspectionInput,
+  { original, container, key }: PodInspectionInput,
   read: OriginalFiles,
   agent: AgentCalls['inspect']['answer'],
 ): Files {
@@ -105,13 +126,21 @@ function filesSeen(
     const digested = read.files.map(({ sha256, ...file }) => ({ ...file, digest: digestOf(key, sha256) }));
     return { filesFrom: 'original', files: once(digested), unreadable: [] };
   }
+  const fields = original ? fieldFiles(original.pod, container) : new Map<string, FieldFile>();
+  const ofOriginal = (file: Files['files'][number]): Files['files'][number] => {
+    const content = fields.get(file.path)?.content;
+    if (content === undefined) return file;
+    return { ...file, digest: digestOf(key, createHash('sha256').update(content).digest('hex')) };
+  };
   // The clone's own of these is empty.
   const elsewhere = (original?.container.volumeMounts ?? [])
     .filter(({ name }) => original?.pod.spec?.volumes?.find((each) => each.name === name)?.emptyDir !== undefined)
     .map(({ mountPath }) => join(mountPath));
   return {
     filesFrom: 'agent',
-    files: once(agent.files.filter(({ path }) => !elsewhere.some((folder) => path.startsWith(`${folder}/`)))),
+    files: once(
+      agent.files.filter(({ path }) => !elsewhere.some((folder) => path.startsWith(`${folder}/`))).map(ofOriginal),
+    ),
     unreadable: [
       ...agent.unreadable,
       ...elsewhere.map((path) => ({

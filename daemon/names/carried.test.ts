@@ -35,6 +35,7 @@ void test('a Service goes to its address in the cluster, port by port', () => {
     { port: 53, protocol: 'UDP', targets: [], problem: 'UDP is not carried, only TCP.' },
     { port: 9, protocol: 'SCTP', targets: [], problem: 'SCTP is not carried, only TCP.' },
   ]);
+  assert.equal(carried?.clusterIp, '10.96.0.7');
 });
 
 void test('an ExternalName is not carried, with the reason', () => {
@@ -53,6 +54,7 @@ void test('a headless Service goes to ready pods, and each named pod has a name 
     }),
     [slice('IPv6', '6'), slice('IPv4', '4')],
   );
+  assert.ok(carried.every(({ clusterIp }) => clusterIp === undefined));
   assert.deepEqual(
     carried.map(({ service, ports }) => [service, ports.map(({ targets }) => targets)]),
     [

@@ -24,6 +24,8 @@ export interface CarriedService {
   pod: boolean;
   /** No Service but a host outside of the cluster: its own name is the only one. */
   external?: boolean;
+  /** As kubelet announces it to pods; absent for what it does not: headless, one pod, an alias. */
+  clusterIp?: string;
   ports: CarriedPort[];
   problem?: string;
 }
@@ -68,7 +70,7 @@ export function carriedServices(service: V1Service, slices: V1EndpointSlice[]): 
     if (spec.clusterIP === undefined || spec.clusterIP === '')
       return [{ ...own, ports: [], problem: 'It has no address in the cluster yet.' }];
     const host = spec.clusterIP;
-    return [{ ...own, ports: portsOf(service, (port) => [{ host, port: port.port }]) }];
+    return [{ ...own, clusterIp: host, ports: portsOf(service, (port) => [{ host, port: port.port }]) }];
   }
   const endpoints = readyEndpoints(slices);
   const pods = Map.groupBy(

@@ -343,6 +343,7 @@ function describe({ service, address, names, notes }: Entry, scope: NamesScope, 
     namespace: service.namespace,
     service: service.service,
     ...(service.external === true && { external: true }),
+    ...(service.clusterIp !== undefined && { clusterIp: service.clusterIp }),
   };
   if (service.problem !== undefined) return { ...named, names: [], ports: [], problem: service.problem };
   const byName = mode === 'hosts' && helperProblem === undefined;

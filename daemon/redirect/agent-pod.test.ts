@@ -1,10 +1,11 @@
 /** Each hazard of cloning a pod is a case. */
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
-import type { V1Container, V1PodSpec } from '@kubernetes/client-node';
+import type { V1Container, V1Pod, V1PodSpec } from '@kubernetes/client-node';
 import { agentCommand } from '../../agent-image/contract.ts';
 import { cloneWithAgent, gatewayPod, type AgentPodOptions } from './agent-pod.ts';
 import { workloadOf, type WorkloadOptions } from './testbed.ts';
+import type { Workload } from './workload.ts';
 
 const defaults: AgentPodOptions = {
   session: 's1',
@@ -52,6 +53,36 @@ void suite('the clone of a pod', () => {
     assert.deepEqual(shared.agent.volumeMounts?.at(-1), { name: 'bowline-image', mountPath: '/bowline/image' });
     assert.equal(shared.spec.volumes?.at(-1)?.emptyDir?.medium, 'Memory');
     assert.doesNotMatch(JSON.stringify(clone(withMain({})).spec), /bowline-image/);
+  });
+
+  void test('a subPathExpr is the one of the original, so that no folder is made for the clone', () => {
+    const fieldRef = { fieldPath: 'metadata.name' };
+    const env = [
+      { name: 'POD_NAME', valueFrom: { fieldRef } },
+      { name: 'PRICE', valueFrom: { fieldRef: { fieldPath: "metadata.annotations['price']" } } },
+      { name: 'FOLDER', value: 'logs/$(POD_NAME)' },
+      { name: 'LEVEL', value: 'debug' },
+    ];
+    const subPaths = ['$(POD_NAME)', '$(FOLDER)/x', '$(LEVEL)/$(POD_NAME)/$$(LEVEL)', '$(PRICE)$$', ''];
+    const volumeMounts = subPaths.map((subPathExpr) => ({ name: 'data', mountPath: '/data', subPathExpr }));
+    const main = { name: 'main', env, volumeMounts };
+    const ofClone = (from: Workload): Array<[string | undefined, string | undefined]> => {
+      const { spec } = cloneWithAgent(from, main, defaults);
+      const mounts = (spec?.containers[0]?.volumeMounts ?? []).filter(({ name }) => name === 'data');
+      return mounts.map(({ subPath, subPathExpr }) => [subPath, subPathExpr]);
+    };
+    const pod = (name: string): V1Pod => ({ metadata: { name, annotations: { price: '5$' } } });
+    const from = workloadOf({ containers: [main] });
+    assert.deepEqual(ofClone({ ...from, pods: [pod('web-7f-x'), pod('web-7f-y')] }), [
+      ['web-7f-x', undefined],
+      ['logs/web-7f-x/x', undefined],
+      [undefined, '$(LEVEL)/web-7f-x/$$(LEVEL)'],
+      ['5$$', undefined],
+      [undefined, ''],
+    ]);
+    const ordinals = workloadOf({ containers: [main], kind: 'StatefulSet' });
+    assert.equal(ofClone({ ...ordinals, pods: [pod('web-1'), pod('web-0')] })[0]?.[0], 'web-0', 'whose claims it has');
+    assert.deepEqual(ofClone(from), [[undefined, '']], 'nobody has a folder');
   });
 
   void test('it is never Ready, so that no Service takes it by its labels', () => {

@@ -15,6 +15,7 @@ import { agentCommand, codeFolder, imageFolder, sessionFolder } from '../../agen
 import { agentResources } from './agent-resources.ts';
 import { leaveLostNode } from './lost-node.ts';
 import { codeConfigMapName, readinessGate, sessionLabels, sessionObjectName, sessionSelector } from './objects.ts';
+import { withOriginalSubPaths } from './sub-paths.ts';
 import type { Workload } from './workload.ts';
 
 /**
@@ -83,8 +84,11 @@ export function cloneWithAgent(
     ...kept
   } = original;
   const injected = workload.kind === 'Pod' ? serviceAccountMounts(original) : new Set<string>();
-  const swapped = (each: V1Container): V1Container =>
-    withoutMounts(each.name === container.name ? agentContainer(each, original, options) : sidecar(each), injected);
+  const swapped = (each: V1Container): V1Container => {
+    const mounting = withOriginalSubPaths(each, workload);
+    const own = each.name === container.name ? agentContainer(mounting, original, options) : sidecar(mounting);
+    return withoutMounts(own, injected);
+  };
   const pod: V1PodSpec = {
     ...kept,
     ...hostnames(workload, options, hostname, subdomain),

@@ -15,6 +15,7 @@ import type { Cluster } from '../cluster/cluster.ts';
 import { pods } from '../cluster/resources.ts';
 import type { Log } from '../log.ts';
 import { VolumeCopy } from './copy.ts';
+import { originalFieldFiles, withFieldFiles, type FieldFiles } from './field-files.ts';
 import { needsOriginal, placesInOriginal, planCopies, planParts, type PlannedCopy, type VolumePart } from './mounts.ts';
 import type { VolumeRegistry } from './registry.ts';
 import type { SessionFolder } from './session-folder.ts';
@@ -52,6 +53,8 @@ export class ConnectionFiles {
   readonly #ending = new AbortController();
   /** Those who wait for a change. */
   readonly #waiting: Array<() => void> = [];
+  /** As the last original had them: it may have been stopped since. */
+  #fields: FieldFiles = new Map();
   #session: string;
   #folder: SessionFolder | undefined;
   #planned = false;
@@ -188,11 +191,14 @@ export class ConnectionFiles {
       ({ mounts }) => request.volumes || mounts.some(({ volume }) => named.whole.includes(volume)),
     );
     await this.#plan([...whole, ...planParts(mounted, named.parts)]);
+    if (original !== undefined) this.#fields = await originalFieldFiles(cluster, original, session.container, signal);
     const sources = new Map<VolumeCopy, Source>();
     for (const copy of this.#copies.values()) {
       const { from, mountPath, mounts } = copy.planned;
-      if (from === 'agent') sources.set(copy, agentSource(tunnel, { path: mountPath, ...this.#choice(copy.planned) }));
-      else if (original === undefined) copy.giveUp('only an original has it, and none runs');
+      if (from === 'agent') {
+        const source = agentSource(tunnel, { path: mountPath, ...this.#choice(copy.planned) });
+        sources.set(copy, withFieldFiles(source, mountPath, this.#fields));
+      } else if (original === undefined) copy.giveUp('only an original has it, and none runs');
       else {
         const pod = { namespace: session.namespace, name: original.metadata?.name ?? '' };
         const places = placesInOriginal(original, session.container, mounts[0]!);

@@ -118,13 +118,13 @@ export class VolumeCopy {
       const wanted = size?.single === true ? { include: [], exclude: [], except: [] } : choice;
       const caseSensitive = process.platform === 'linux';
       const got = await extract(archive, { into, choice: wanted, maxBytes, mountPath, caseSensitive, onProgress });
-      const told = await checkEnd(got);
+      const told = [await checkEnd(got), await source.complete?.(into)].filter(Boolean);
       signal.throwIfAborted();
       await folder.become(planned.entry, into, size?.single === true ? (await readdir(into))[0] : undefined);
       kept = true;
       const leftOut = [...(size?.leftOut ?? []), ...got.leftOut];
       const count = (size?.leftOutCount ?? 0) + got.leftOut.length;
-      const reason = [count > 0 ? `left out: ${someOf(leftOut, count)}` : '', told ?? ''].filter(Boolean).join('; ');
+      const reason = [count > 0 ? `left out: ${someOf(leftOut, count)}` : '', ...told].filter(Boolean).join('; ');
       this.#become({
         state: 'ready',
         bytes: got.bytes,

@@ -45,6 +45,18 @@ test('a claim that cannot be mounted twice is read in the original, and called w
   assert.deepEqual(placesInOriginal(original, 'main', data!.mounts[0]!), [{ container: 'main', mountPath: '/data' }]);
 });
 
+test('in an original a subPathExpr stands for what the agent has in its place', () => {
+  const mount = { name: 'host', mountPath: '/logs/' };
+  const original = pod('a', [host], [{ ...mount, subPathExpr: '$(POD_NAME)' }]);
+  const beside = { name: 'host', mountPath: '/var/log', subPathExpr: '$(POD_NAME)' };
+  original.spec?.containers.push({ name: 'side', volumeMounts: [beside, { name: 'host', mountPath: '/all' }] });
+  const [copy] = planCopies(pod('b', [host], [{ ...mount, subPath: 'web-7f-x' }]), 'main', original);
+  assert.deepEqual(placesInOriginal(original, 'main', copy!.mounts[0]!), [
+    { container: 'main', mountPath: '/logs' },
+    { container: 'side', mountPath: '/var/log' },
+  ]);
+});
+
 test('mounts of one volume share a copy; those with a subPath, and volumes inside volumes, do not', () => {
   const mounts = [
     { name: 'config', mountPath: '/etc/config' },

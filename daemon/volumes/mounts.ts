@@ -1,6 +1,7 @@
 /** What the container has mounted, and where each content can be read. Pure. */
 import { createHash } from 'node:crypto';
 import type { V1Pod, V1Volume, V1VolumeMount } from '@kubernetes/client-node';
+import { hasFieldFiles } from './field-files.ts';
 
 export interface PlannedMount {
   volume: string;
@@ -45,7 +46,7 @@ export function planCopies(agent: V1Pod, container: string, original: V1Pod | un
   const copies = new Map<string, PlannedCopy>();
   for (const [index, mount] of mounts.entries()) {
     const own = volumeOf(agent, mount.name);
-    const subPath = mount.subPath ?? mount.subPathExpr;
+    const subPath = subPathOf(mount);
     const entry = subPath === undefined ? entryOf(mount.name) : `${mount.name}.${index}`;
     const mountPath = trimmed(mount.mountPath);
     const volume = volumeOf(original, mount.name) ?? own;
@@ -98,18 +99,24 @@ function copyOf(copies: readonly PlannedCopy[], volume: string): PlannedCopy | u
 
 /** Does the clone have another content than the originals? Then, and to say what a volume is, an original is looked at. */
 export const needsOriginal = (agent: V1Pod): boolean =>
+  hasFieldFiles(agent) ||
   (agent.spec?.volumes ?? []).some((volume) => volume.emptyDir !== undefined || volume.hostPath !== undefined);
 
 /** The container itself first. */
 export function placesInOriginal(
   original: V1Pod,
   container: string,
-  { volume, subPath }: PlannedMount,
+  { volume, mountPath, subPath }: PlannedMount,
 ): OriginalPlace[] {
+  // The agent has a folder of its name where this one says an expression.
+  const own = mountsOf(original, container).find(
+    (mount) => mount.name === volume && trimmed(mount.mountPath) === mountPath,
+  );
+  const wanted = own === undefined ? subPath : subPathOf(own);
   const all = (original.spec?.containers ?? []).map(({ name }) => name);
   return [container, ...all.filter((name) => name !== container)].flatMap((name) =>
     mountsOf(original, name)
-      .filter((mount) => mount.name === volume && (mount.subPath ?? mount.subPathExpr) === subPath)
+      .filter((mount) => mount.name === volume && subPathOf(mount) === wanted)
       .map(({ mountPath }) => ({ container: name, mountPath: trimmed(mountPath) })),
   );
 }
@@ -128,6 +135,8 @@ function isReadOnly(mount: V1VolumeMount, volume: V1Volume | undefined): boolean
 
 const mountsOf = (pod: V1Pod, container: string): V1VolumeMount[] =>
   pod.spec?.containers.find(({ name }) => name === container)?.volumeMounts ?? [];
+
+const subPathOf = ({ subPath, subPathExpr }: V1VolumeMount): string | undefined => subPath ?? subPathExpr;
 
 const volumeOf = (pod: V1Pod | undefined, name: string): V1Volume | undefined =>
   pod?.spec?.volumes?.find((volume) => volume.name === name);

@@ -17,6 +17,8 @@ export interface Source {
     archive: Readable;
     checkEnd: (seen: { whole: boolean; empty: boolean }) => Promise<string | undefined>;
   }>;
+  /** What else is to be done to the content that has come whole, before anybody sees it; answers what is to be told. */
+  complete?(into: string): Promise<string | undefined>;
 }
 
 export function agentSource(tunnel: OutboundTunnel, request: AgentStreams['files']): Source {

@@ -24,6 +24,8 @@ interface Shape {
   what: string;
   container?: string;
   pod: Partial<V1PodSpec> & { containers: V1Container[] };
+  /** What a report of 100 % does not say. */
+  more?: (found: FidelityReport, namespace: TestNamespace) => Promise<void>;
 }
 
 const asleep = ['sleep', '100000'];
@@ -180,6 +182,63 @@ const shapes: Shape[] = [
     },
   },
   {
+    target: 'deploy/itself',
+    what: "what each pod has of its own: fields and limits in files, a `subPathExpr` of its name; a Service's names set by the workload",
+    pod: {
+      volumes: [
+        {
+          name: 'info',
+          downwardAPI: {
+            items: [
+              { path: 'name', fieldRef: { fieldPath: 'metadata.name' } },
+              { path: 'labels', fieldRef: { fieldPath: 'metadata.labels' } },
+              { path: 'annotations', fieldRef: { fieldPath: 'metadata.annotations' } },
+              { path: 'cpu', resourceFieldRef: { containerName: 'main', resource: 'limits.cpu' } },
+              {
+                path: 'memory',
+                resourceFieldRef: { containerName: 'main', resource: 'limits.memory', divisor: '1Mi' },
+              },
+            ],
+          },
+        },
+        { name: 'shared', hostPath: { path: `/tmp/${claim}-shared`, type: 'DirectoryOrCreate' } },
+      ],
+      containers: [
+        main({
+          command: ['sh', '-c', 'echo "$POD_NAME" > /own/file; exec sleep 100000'],
+          resources: { limits: { memory: '64Mi' } },
+          env: [
+            field('POD_NAME', 'metadata.name'),
+            { name: 'NOBODY_SERVICE_HOST', value: '192.168.4.5' },
+            { name: 'NOBODY_SERVICE_PORT', value: '8080' },
+          ],
+          volumeMounts: [
+            { name: 'info', mountPath: '/etc/info' },
+            { name: 'info', mountPath: '/etc/name', subPath: 'name' },
+            { name: 'shared', mountPath: '/own', subPathExpr: '$(POD_NAME)' },
+            { name: 'shared', mountPath: '/all' },
+          ],
+        }),
+      ],
+    },
+    async more({ rows, pod }, namespace) {
+      const state = (name: string): string | undefined => rows.find((row) => row.name === name)?.state;
+      for (const name of ['NOBODY_SERVICE_HOST', 'NOBODY_SERVICE_PORT', '/etc/info/memory', '/etc/name', '/own/file'])
+        assert.equal(state(name), 'equal', name);
+      assert.deepEqual(
+        rows.filter(({ name }) => name.startsWith('ORDINAL_')),
+        [],
+        'kubelet announces no headless Service',
+      );
+      assert.deepEqual(
+        rows.filter(({ kind }) => kind === 'identity').map((row) => [row.state, row.source]),
+        [['equal', 'original']],
+      );
+      const folders = await namespace.kubectl(['exec', 'deploy/itself', '--', 'ls', '-A', '/all']);
+      assert.equal(folders.trim(), pod, 'a folder that no pod of the workload has made');
+    },
+  },
+  {
     target: 'sts/ordinal',
     what: 'a StatefulSet: the ordinal in host name and label, its headless Service',
     pod: {
@@ -255,11 +314,12 @@ void suite('fidelity', { timeout: 900_000 }, () => {
     rows.push(`| ${what} | ${cell('variable')} | ${cell('file')} | ${cell('name')} | ${percent} % |`);
   };
 
-  for (const { target, what, container } of shapes) {
+  for (const { target, what, container, more } of shapes) {
     test(`${target}: ${what}`, async () => {
       const chosen = container === undefined ? [] : ['--container', container];
       const found = await report(target, '-n', dev.namespace.name, ...chosen);
       faithful(found);
+      await more?.(found, dev.namespace);
       document(what, found);
       await untouched();
     });
