@@ -57,16 +57,20 @@ async function resolvedVariables(input: ContainerInput): Promise<ContainerVariab
   // Without a shell in the image, hardly any entrypoint exports something.
   (image === undefined ? warnings : notes).push(told);
   const named = new Set(original?.container.env?.map(({ name }) => name));
-  const variables = { ...image, ...agentsAsOriginal(resolved, named) };
-  delete variables['HOSTNAME'];
-  if (original === undefined) return { variables, source: 'spec', warnings, notes };
-  const corrected = withOriginalFields(variables, original.container, original.pod);
+  const own = agentsAsOriginal(resolved, named);
+  if (original === undefined) {
+    const { HOSTNAME: _agents, ...variables } = { ...image, ...own };
+    return { variables, source: 'spec', warnings, notes };
+  }
+  const corrected = withOriginalFields(own, original.container, original.pod);
   if (corrected.unknown.length > 0)
     warnings.push(
       `Not known, because they depend on the node or on a field of the pod: ${corrected.unknown.join(', ')}.`,
     );
   // An image without `cat` has hardly set a zone, and says so in TZ where it has.
-  return { variables: corrected.variables, source: 'spec', timeZone: 'UTC', warnings, notes };
+  const variables = { ...image, ...corrected.variables };
+  for (const name of corrected.unknown) delete variables[name];
+  return { variables, source: 'spec', timeZone: 'UTC', warnings, notes };
 }
 
 /** Under their own names, without what the agent's image adds and what was set to keep its runtime as it is. */
