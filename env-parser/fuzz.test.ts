@@ -105,11 +105,29 @@ function check(text: string, dialect: Dialect): { file: EnvironmentFile; problem
   }
   if (problems.length === 0) {
     for (const to of ['azds', 'bridge'] as const) {
-      const again = parseEnvironmentFile(convertEnvironmentFile(file, to).text, { file: 'y', dialect: to });
+      const converted = convertEnvironmentFile(file, to);
+      const again = parseEnvironmentFile(converted.text, { file: 'y', dialect: to });
       assert.deepEqual(again.problems, [], 'what was converted is read again');
+      if (converted.warnings.length === 0) assert.deepEqual(meaning(again.file), meaning(file), 'and says the same');
     }
   }
   return parsed;
+}
+
+/** What a file says, without how and where it is written. */
+function meaning({ entries, features }: EnvironmentFile): unknown {
+  const said = entries.map(({ name, parts }) => {
+    const merged: unknown[] = [name, ''];
+    for (const part of parts) {
+      if (typeof part === 'string') merged.push(`${String(merged.pop())}${part}`);
+      else {
+        const { text: _text, position: _position, ...token } = part;
+        merged.push(token, '');
+      }
+    }
+    return merged;
+  });
+  return { said, features: features.map(({ name }) => name) };
 }
 
 for (const dialect of ['azds', 'bridge'] as const) {

@@ -35,7 +35,9 @@ export async function containerVariables(input: ContainerInput): Promise<Contain
       facts.source === 'exec'
         ? ['Read from a command run in the container, because its main process cannot be read.']
         : [];
-    return { variables: facts.variables, source: facts.source, timeZone: facts.timeZone, warnings: [], notes };
+    const { variables, source, timeZone, notText = [] } = facts;
+    const warnings = notText.map((name) => `${name} is not carried: its value in the pod is not UTF-8 text.`);
+    return { variables, source, timeZone, warnings, notes };
   }
   return resolvedVariables(input);
 }
