@@ -168,6 +168,8 @@ export const Connection = z.object({
       container: text,
       /** The system's host name in a pod that is stood in for, where it is known. */
       hostName: optional(text),
+      /** The one its pods name; absent where that is the namespace's default one. */
+      serviceAccount: optional(text),
     }),
   ),
   ports: z.array(
@@ -352,6 +354,8 @@ export const KnownNames = z.object({
   namespace: text,
   /** Names of the container's volumes. Absent: not known. */
   volumes: optional(z.array(text)),
+  /** As of a connection's target. */
+  serviceAccount: optional(text),
   services: z.array(z.object({ namespace: text, name: text })),
   /** Whose Services are all in `services`: the own, and of those that were asked for the ones that could be looked into. */
   namespaces: z.array(text),

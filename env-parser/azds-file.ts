@@ -18,7 +18,9 @@ export function readAzdsFile(source: Source): { entries: Entry[]; findings: Find
   for (const { name, position } of entries) {
     const first = seen.get(name);
     if (first !== undefined)
-      findings.warning(position, `The name ${name} stands in line ${first} too; the last one counts`);
+      findings.warning(position, `The name ${name} stands in line ${first} too; the last one counts`, {
+        expected: 'each name once',
+      });
     seen.set(name, position.line);
   }
   return { entries, findings };
@@ -197,7 +199,10 @@ class Reader {
 
   #refuseNul(start: number, value: string): void {
     const at = value.indexOf('\0');
-    if (at >= 0) this.#findings.problem(this.#source.span(start + at, 1), 'A variable cannot hold the NUL character');
+    if (at < 0) return;
+    this.#findings.problem(this.#source.span(start + at, 1), 'A variable cannot hold the NUL character', {
+      expected: 'text without it',
+    });
   }
 
   #skipSpace(where: 'in the line' | 'everywhere'): void {

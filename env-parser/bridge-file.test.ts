@@ -108,6 +108,15 @@ void test('tokens: the first word in any case, ports by commas or spaces, option
   assert.deepEqual(partsOf(withValue('$(VolumeMounts:x?)')), [{ kind: 'volume', optional: true, name: 'x' }]);
 });
 
+void test('hosts with underscores, and with the final dot of a whole name', () => {
+  const host = (name: string): unknown => partsOf(withValue(`$(externalEndpoints:${name}:80)`));
+  const part = (name: string): unknown => [{ kind: 'external', optional: false, host: name, ports: [80] }];
+  assert.deepEqual(host('sql_server.Example_1.com'), part('sql_server.Example_1.com'));
+  assert.deepEqual(host('db.example.com.'), part('db.example.com'));
+  for (const wrong of ['-a.com', 'a..b', '.', 'a.com..', 'a b'])
+    assert.match(complaints(withValue(`$(externalEndpoints:${wrong}:80)`)).join(), /A host is|The host is/, wrong);
+});
+
 void test('all problems at once, each at its place', () => {
   const value = (text: string): string => `  - name: A\n    value: ${text}`;
   const lines = [

@@ -4,7 +4,10 @@
  */
 import {
   isAlias,
+  isCollection,
   isMap,
+  isNode,
+  isPair,
   isScalar,
   isSeq,
   parseDocument,
@@ -36,6 +39,12 @@ const withoutEffect: Partial<Record<FeatureName, string>> = {
 /** As Bridge to Kubernetes had it, for names of variables and local paths. */
 export const longest = 255;
 
+/**
+ * Characters of keys and scalars that are read, those behind an alias once for each. No file without aliases has as many,
+ * and with them a small one could stand for any number.
+ */
+const mostText = 4 * 1024 * 1024;
+
 export interface BridgeFile {
   entries: Entry[];
   volumeMounts: VolumeMount[];
@@ -56,7 +65,8 @@ class Reader {
   readonly features: Feature[] = [];
   readonly findings: Findings;
   readonly #source: Source;
-  #document: Document | undefined;
+  #aliased: ReadonlyMap<unknown, Node> = new Map();
+  #textRead = 0;
 
   constructor(source: Source) {
     this.#source = source;
@@ -64,15 +74,27 @@ class Reader {
   }
 
   read(): void {
-    const document = parseDocument(this.#source.text, { prettyErrors: false, logLevel: 'silent', merge: false });
-    this.#document = document;
+    // The package compares each key of a map with each: quadratic. Of the maps that count it is done here.
+    const options = { prettyErrors: false, logLevel: 'silent', merge: false, uniqueKeys: false } as const;
+    const document = parseDocument(this.#source.text, options);
     for (const { pos, message } of document.errors) {
-      this.findings.problem(this.#source.span(pos[0], pos[1] - pos[0]), `This is not YAML: ${firstLine(message)}`);
+      this.findings.problem(this.#source.span(pos[0], pos[1] - pos[0]), `This is not YAML: ${firstLine(message)}`, {
+        expected: 'YAML 1.2, the lines of a list below each other and with -',
+      });
     }
     if (document.errors.length > 0) return;
-    const root = document.contents;
+    this.#aliased = targetsOfAliases(document);
+    this.#readRoot(document.contents);
+    if (this.#textRead > mostText) {
+      this.findings.problem(this.#source.span(0, 1), `The aliases stand for more than ${mostText} characters`, {
+        expected: 'the text itself in place of some of them',
+      });
+    }
+  }
+
+  #readRoot(root: unknown): void {
     if (!isMap(root)) {
-      this.findings.problem(root === null ? this.#source.span(0, 1) : this.#spanOf(root), 'There is no version', {
+      this.findings.problem(this.#spanOf(root), 'There is no version', {
         expected: 'version: 0.1, and env, volumeMounts, enableFeatures as needed',
       });
       return;
@@ -104,14 +126,20 @@ class Reader {
     if (made === undefined) return;
     const { name, place, other } = made;
     if (name.length > longest || /[=\0]/.test(name)) {
-      this.findings.problem(place, `The name of a variable has at most ${longest} characters and no =`);
+      this.findings.problem(place, `The name of a variable has at most ${longest} characters and no =`, {
+        expected: 'a name such as LOG_LEVEL',
+      });
     }
     const value = other === undefined ? '' : this.#textOf(other);
     if (value === undefined) {
       this.findings.problem(this.#spanOf(other), 'The value is not text', { expected: 'value: text' });
       return;
     }
-    if (value.includes('\0')) this.findings.problem(this.#spanOf(other), 'A variable cannot hold the NUL character');
+    if (value.includes('\0')) {
+      this.findings.problem(this.#spanOf(other), 'A variable cannot hold the NUL character', {
+        expected: 'text without it',
+      });
+    }
     const parts = readValue(value, bridgeTokens, this.#placesIn(other, value), this.findings);
     this.entries.push({ name, parts, position: place });
   }
@@ -121,10 +149,12 @@ class Reader {
     if (made === undefined) return;
     const { name, place, other } = made;
     const wrong = wrongVolumeName(name);
-    if (wrong !== undefined) return this.findings.problem(place, wrong);
+    if (wrong !== undefined) return this.findings.problem(place, wrong, { expected: '- name: NAME of a volume' });
     const localPath = other === undefined ? '' : this.#textOf(other);
     if (localPath === undefined || localPath.length > longest || localPath.includes('\0')) {
-      return this.findings.problem(this.#spanOf(other), `A local path is text of at most ${longest} characters`);
+      return this.findings.problem(this.#spanOf(other), `A local path is text of at most ${longest} characters`, {
+        expected: 'localPath: PATH',
+      });
     }
     this.volumeMounts.push({ name, ...(localPath === '' ? {} : { localPath }), position: place });
   }
@@ -142,6 +172,7 @@ class Reader {
       return undefined;
     }
     const keys = this.#keysOf(node, ['name', otherKey], `item of ${list}`);
+    if (this.#isTooMuch) return undefined;
     const name = this.#textOf(keys.get('name')?.value);
     if (name === undefined || name === '') {
       this.findings.problem(this.#spanOf(keys.get('name')?.key ?? node), `An item of ${list} without a name`, {
@@ -166,7 +197,7 @@ class Reader {
     if (this.features.some((feature) => feature.name === name)) return;
     this.features.push({ name, position });
     const reason = withoutEffect[name];
-    if (reason !== undefined) this.findings.warning(position, reason);
+    if (reason !== undefined) this.findings.warning(position, reason, { expected: 'nothing; it can be left out' });
   }
 
   /** The keys that are known, by name; the others have no effect, and that is said. */
@@ -174,13 +205,20 @@ class Reader {
     const found = new Map<string, Pair>();
     for (const pair of map.items) {
       const key = this.#textOf(pair.key) ?? '';
-      if (known.includes(key)) found.set(key, pair);
-      else {
+      if (known.includes(key)) {
+        if (found.has(key)) {
+          this.findings.problem(this.#spanOf(pair.key), `The key ${key} stands twice in the ${where}`, {
+            expected: 'each key once',
+          });
+        }
+        found.set(key, pair);
+      } else {
         this.findings.warning(this.#spanOf(pair.key), `This key of the ${where} is not known and has no effect`, {
           expected: known.join(', '),
           nearest: nearest(key.slice(0, 40), known),
         });
       }
+      if (this.#isTooMuch) break;
     }
     return found;
   }
@@ -189,11 +227,20 @@ class Reader {
     if (pair === undefined) return;
     const node = this.#resolve(pair.value);
     if (node === null || node === undefined || (isScalar(node) && node.value === null)) return;
-    if (isSeq(node)) for (const item of node.items) read(item);
-    else
+    if (!isSeq(node)) {
       this.findings.problem(this.#spanOf(pair.value), `The key ${name} is a list`, {
         expected: `${name}: and below it items with -`,
       });
+      return;
+    }
+    for (const item of node.items) {
+      if (this.#isTooMuch) return;
+      read(item);
+    }
+  }
+
+  get #isTooMuch(): boolean {
+    return this.#textRead > mostText;
   }
 
   /** The entry of volumeMounts that has literally the name of the token says where the volume goes. */
@@ -222,7 +269,9 @@ class Reader {
       for (const { name, position } of list) {
         const line = lines.get(name);
         if (line !== undefined)
-          this.findings.warning(position, `The name ${name} stands in line ${line} too; the last one counts`);
+          this.findings.warning(position, `The name ${name} stands in line ${line} too; the last one counts`, {
+            expected: 'each name once',
+          });
         lines.set(name, position.line);
       }
     }
@@ -235,9 +284,11 @@ class Reader {
   #placesIn(node: unknown, value: string): (offset: number, length: number) => Span {
     const resolved = this.#resolve(node);
     const [start, end] = rangeOf(resolved) ?? [0, 0];
-    const within = this.#source.text.slice(start, end).indexOf(value);
-    if (within < 0 || value === '') return () => this.#spanOf(resolved);
-    return (offset, length) => this.#source.span(start + within + offset, length);
+    const header = /^[|>][^\n]*\n\s*/.exec(this.#source.text.slice(start, end))?.[0].length ?? 0;
+    // Plain, between quotes, or in a block. Not searched for: that takes more than linear time for some texts.
+    const from = [0, 1, header].map((each) => start + each).find((each) => this.#source.text.startsWith(value, each));
+    if (from === undefined || value === '') return () => this.#spanOf(resolved);
+    return (offset, length) => this.#source.span(from + offset, length);
   }
 
   #spanOf(node: unknown): Span {
@@ -250,13 +301,34 @@ class Reader {
     const node = this.#resolve(value);
     if (node === null) return '';
     if (!isScalar(node)) return undefined;
-    if (typeof node.value === 'string') return node.value;
-    return node.value === null ? '' : node.source;
+    const text = typeof node.value === 'string' ? node.value : node.value === null ? '' : node.source;
+    this.#textRead += 1 + (text?.length ?? 0);
+    return text;
   }
 
-  #resolve(value: unknown): unknown {
-    return isAlias(value) && this.#document !== undefined ? value.resolve(this.#document) : value;
+  #resolve(node: unknown): unknown {
+    return this.#aliased.get(node) ?? node;
   }
+}
+
+/** Each alias with what it stands for: the last node with its anchor before it. */
+function targetsOfAliases(document: Document): Map<unknown, Node> {
+  const anchored = new Map<string, Node>();
+  const targets = new Map<unknown, Node>();
+  // In the order of the file, and not by recursion: how deep a file nests is not for it to say.
+  const next: unknown[] = [document.contents];
+  while (next.length > 0) {
+    const node = next.pop();
+    if (isPair(node)) next.push(node.value, node.key);
+    else if (isAlias(node)) {
+      const target = anchored.get(node.source);
+      if (target !== undefined) targets.set(node, target);
+    } else if (isNode(node)) {
+      if (node.anchor !== undefined) anchored.set(node.anchor, node);
+      if (isCollection(node)) for (const item of node.items.toReversed()) next.push(item);
+    }
+  }
+  return targets;
 }
 
 function rangeOf(node: unknown): [number, number] | undefined {

@@ -75,9 +75,11 @@ function readService(body: string, written: Written): ServiceToken | string {
 }
 
 function readExternal(body: string, written: Written): ExternalToken | string {
-  const [host = '', portsText, ...tooMany] = body.split(':', 3);
+  const [name = '', portsText, ...tooMany] = body.split(':', 3);
   if (portsText === undefined) return 'The ports of the host are missing';
   if (tooMany.length > 0) return 'There is one colon too many';
   const ports = readPorts(portsText);
+  // A final dot says that the name is whole. It is for resolvers: what looks names up in files does not know it.
+  const host = name.replace(/\.$/, '');
   return wrongHost(host) ?? (ports === undefined ? wrongPorts : { kind: 'external', ...written, host, ports });
 }

@@ -3,7 +3,7 @@ import { stringify } from 'yaml';
 import { readAzdsFile } from './azds-file.ts';
 import { longest } from './bridge-file.ts';
 import type { Dialect, Entry, EnvironmentFile, Problem, Token, VolumeToken } from './environment-file.ts';
-import { byPlace, Source } from './source.ts';
+import { ProblemList, Source } from './source.ts';
 
 export interface Converted {
   text: string;
@@ -17,39 +17,45 @@ export function convertEnvironmentFile(file: EnvironmentFile, to: Dialect): Conv
 }
 
 function toAzds(file: EnvironmentFile): Converted {
-  const warnings: Problem[] = [];
+  const warnings = new ProblemList(file.source);
   const lines: string[] = [];
   for (const entry of file.entries) {
     const lost = azdsLoss(entry);
-    if (lost?.token) warnings.push(file.source.problem(lost.token.position, lost.message));
+    if (lost?.token) warnings.add(lost.token.position, lost.message, { expected: lost.expected });
     const line = lost?.fatal ? undefined : azdsLine(entry);
     if (line !== undefined) lines.push(`${line}\n`);
     else if (!lost?.fatal) {
       const message = `azds-local.env cannot hold ${entry.name} as it is, so it is left out`;
-      warnings.push(file.source.problem(entry.position, message));
+      warnings.add(entry.position, message, {
+        expected: 'a name of letters, digits, _, . and -, and a value that some quotes can hold',
+      });
     }
   }
   for (const { name, position } of file.features) {
     const message = `azds-local.env has no features, so ${name} is left out`;
-    warnings.push(file.source.problem(position, message));
+    warnings.add(position, message, { expected: 'no features' });
   }
-  return { text: lines.join(''), warnings: warnings.sort(byPlace) };
+  return { text: lines.join(''), warnings: warnings.all() };
 }
 
 /** What of an entry azds-local.env has no words for. */
-function azdsLoss({ name, parts }: Entry): { token: Token; message: string; fatal: boolean } | undefined {
+function azdsLoss({
+  name,
+  parts,
+}: Entry): { token: Token; message: string; expected: string; fatal: boolean } | undefined {
   for (const part of parts) {
     if (typeof part === 'string') continue;
     if (part.kind === 'external') {
       const message = `azds-local.env has no hosts outside of the cluster, so ${name} is left out`;
-      return { token: part, message, fatal: true };
+      return { token: part, message, expected: 'the name or address of the host as text', fatal: true };
     }
     if (part.kind === 'service' && part.ports !== undefined) {
-      return { token: part, message: 'azds-local.env has no ports; they had no effect', fatal: false };
+      const message = 'azds-local.env has no ports; they had no effect';
+      return { token: part, message, expected: 'the token without ports', fatal: false };
     }
     if (part.kind === 'volume' && /[}\n\r]/.test(part.localPath ?? '')) {
       const message = `azds-local.env cannot hold this local path, so ${name} is left out`;
-      return { token: part, message, fatal: true };
+      return { token: part, message, expected: 'a path without } and line ends', fatal: true };
     }
   }
   return undefined;
@@ -70,8 +76,8 @@ function holds(line: string, entry: Entry): boolean {
   const { entries, findings } = readAzdsFile(new Source('', `${line}\nNEXT='"\`'\n`));
   const [only, next, ...more] = entries;
   return (
-    findings.problems.length === 0 &&
-    findings.warnings.length === 0 &&
+    findings.problems.isEmpty &&
+    findings.warnings.isEmpty &&
     more.length === 0 &&
     next?.name === 'NEXT' &&
     next.parts[0] === '"`' &&
@@ -107,18 +113,18 @@ function azdsToken(token: Token): string {
 }
 
 function toBridge(file: EnvironmentFile): Converted {
-  const warnings: Problem[] = [];
+  const warnings = new ProblemList(file.source);
   const localPaths = new Map<string, string | undefined>();
   const env = file.entries.flatMap(({ name, parts, position }) => {
     if (name.length > longest) {
-      warnings.push(
-        file.source.problem(position, `A name has at most ${longest} characters in this dialect; left out`),
-      );
+      warnings.add(position, `A name has at most ${longest} characters in this dialect; left out`, {
+        expected: 'a shorter name',
+      });
       return [];
     }
     const values = parts.map((part) => {
       if (typeof part === 'string') return escaped(part);
-      if (part.kind === 'volume') return volumeInBridge(part, file, localPaths, warnings);
+      if (part.kind === 'volume') return volumeInBridge(part, localPaths, warnings);
       return bridgeToken(part);
     });
     return [{ name, value: values.join('') }];
@@ -133,30 +139,29 @@ function toBridge(file: EnvironmentFile): Converted {
     ...(env.length === 0 ? {} : { env }),
     ...(enableFeatures.length === 0 ? {} : { enableFeatures }),
   };
-  return { text: stringify(document, { lineWidth: 0 }), warnings: warnings.sort(byPlace) };
+  return { text: stringify(document, { lineWidth: 0 }), warnings: warnings.all() };
 }
 
 /** One name of a volume has one local path there, and a volume comes as a whole. */
 function volumeInBridge(
   token: VolumeToken,
-  { source }: EnvironmentFile,
   localPaths: Map<string, string | undefined>,
-  warnings: Problem[],
+  warnings: ProblemList,
 ): string {
   const before = localPaths.get(token.name);
   if (localPaths.has(token.name) && before !== token.localPath) {
     const message = `A volume has one local path in this dialect: ${token.name} goes to ${before ?? 'a temporary folder'}`;
-    warnings.push(source.problem(token.position, message));
+    warnings.add(token.position, message, { expected: 'the same local path at each token of the volume' });
   } else if ((token.localPath ?? '').length > longest) {
     const message = `A local path has at most ${longest} characters in this dialect; it is left out`;
-    warnings.push(source.problem(token.position, message));
+    warnings.add(token.position, message, { expected: 'a shorter path' });
   } else localPaths.set(token.name, token.localPath);
   if (token.path === undefined) return bridgeToken(token);
   const pattern = token.path.includes('*');
   const message = pattern
     ? 'The whole volume is downloaded in this dialect, not what fits the pattern'
     : 'The whole volume is downloaded in this dialect, not this path alone';
-  warnings.push(source.problem(token.position, message));
+  warnings.add(token.position, message, { expected: 'the volume as a whole' });
   return pattern ? bridgeToken(token) : `${bridgeToken(token)}/${escaped(token.path)}`;
 }
 

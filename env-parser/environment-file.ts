@@ -101,18 +101,23 @@ export interface EnvironmentFile {
  */
 export interface Problem extends Span {
   file: string;
+  /** Of a long line the part round the place. */
   sourceLine: string;
+  /** Of the first character of `sourceLine`; 1 where it is the whole line. */
+  sourceColumn: number;
   /** What is wrong, as a sentence without its full stop. */
   message: string;
   /** What would be right there. */
-  expected?: string;
+  expected: string;
   /** Names near to the one that is not there, nearest first. */
   nearest?: string[];
+  /** It stands for as many that are not shown, of which it is the first. */
+  count?: number;
 }
 
 export interface Parsed {
   /** Holds what could be read, also when there are problems. */
   file: EnvironmentFile;
-  /** All of them, in the order of the file. The file must not be used when there is one. */
+  /** In the order of the file; the last one may stand for many. The file must not be used when there is one. */
   problems: Problem[];
 }

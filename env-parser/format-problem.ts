@@ -7,21 +7,21 @@ const before = 60;
 
 /** Several lines without a last line end. Holds the source line, so it is for the file's owner, never for a log. */
 export function formatProblem(problem: Problem): string {
-  const { file, line, column, length, sourceLine, message, expected, nearest = [] } = problem;
-  const start =
-    sourceLine.length <= widest ? 0 : Math.max(0, Math.min(column - 1 - before, sourceLine.length - widest));
+  const { file, line, column, length, sourceLine, sourceColumn, message, expected, nearest = [] } = problem;
+  const place = column - sourceColumn;
+  const start = sourceLine.length <= widest ? 0 : Math.max(0, Math.min(place - before, sourceLine.length - widest));
   const shown = visible(sourceLine.slice(start, start + widest));
-  const head = start > 0 ? '... ' : '';
+  const head = sourceColumn > 1 || start > 0 ? '... ' : '';
   const tail = start + widest < sourceLine.length ? ' ...' : '';
   // Tabs stay tabs, so that the caret stands below its place whatever their width.
-  const lead = shown.slice(0, column - 1 - start).replaceAll(/[^\t]/g, ' ');
-  const carets = '^'.repeat(Math.max(1, Math.min(length, shown.length - (column - 1 - start))));
+  const lead = shown.slice(0, place - start).replaceAll(/[^\t]/g, ' ');
+  const carets = '^'.repeat(Math.max(1, Math.min(length, shown.length - (place - start))));
   const gutter = `  ${line} | `;
   return [
     `${file}:${line}:${column}: ${message}`,
     `${gutter}${head}${shown}${tail}`,
     `${' '.repeat(gutter.length - 2)}| ${' '.repeat(head.length)}${lead}${carets}`,
-    ...(expected === undefined ? [] : [`  expected: ${expected}`]),
+    `  expected: ${expected}`,
     ...(nearest.length === 0 ? [] : [`  did you mean ${nearest.join(', ')}?`]),
   ].join('\n');
 }

@@ -7,6 +7,7 @@ import { formatProblem } from './format-problem.ts';
 import { parseEnvironmentFile } from './parse.ts';
 import { checkReferences, tokensOf } from './references.ts';
 import { resolveEntries } from './resolve.ts';
+import { countProblems } from './source.ts';
 import { Random } from './testing/random.ts';
 
 const good: Record<Dialect, string> = {
@@ -89,8 +90,12 @@ function check(text: string, dialect: Dialect): { file: EnvironmentFile; problem
   const all = [...problems, ...file.warnings, ...missing.missing, ...unknown];
   for (const problem of all) {
     const line = lines[problem.line - 1];
-    assert.equal(problem.sourceLine, line, 'the line is one of the file');
+    const start = problem.sourceColumn - 1;
+    assert.equal(problem.sourceLine, line!.slice(start, start + 240), 'the line is one of the file');
+    assert.ok(start === 0 || problem.sourceLine.length === 240);
     assert.ok(problem.column >= 1 && problem.length >= 0);
+    assert.ok(problem.column - 1 >= start && problem.column - 1 <= start + 240, 'the place is in what is kept');
+    assert.match(problem.expected, /\S/);
     assert.ok(problem.column - 1 + problem.length <= line!.length, 'the place is in the line');
     assert.match(formatProblem(problem), /^x:\d+:\d+: [A-Z]/);
   }
@@ -100,11 +105,29 @@ function check(text: string, dialect: Dialect): { file: EnvironmentFile; problem
   }
   if (problems.length === 0) {
     for (const to of ['azds', 'bridge'] as const) {
-      const again = parseEnvironmentFile(convertEnvironmentFile(file, to).text, { file: 'y', dialect: to });
+      const converted = convertEnvironmentFile(file, to);
+      const again = parseEnvironmentFile(converted.text, { file: 'y', dialect: to });
       assert.deepEqual(again.problems, [], 'what was converted is read again');
+      if (converted.warnings.length === 0) assert.deepEqual(meaning(again.file), meaning(file), 'and says the same');
     }
   }
   return parsed;
+}
+
+/** What a file says, without how and where it is written. */
+function meaning({ entries, features }: EnvironmentFile): unknown {
+  const said = entries.map(({ name, parts }) => {
+    const merged: unknown[] = [name, ''];
+    for (const part of parts) {
+      if (typeof part === 'string') merged.push(`${String(merged.pop())}${part}`);
+      else {
+        const { text: _text, position: _position, ...token } = part;
+        merged.push(token, '');
+      }
+    }
+    return merged;
+  });
+  return { said, features: features.map(({ name }) => name) };
 }
 
 for (const dialect of ['azds', 'bridge'] as const) {
@@ -164,7 +187,8 @@ for (const dialect of ['azds', 'bridge'] as const) {
         dialect === 'azds'
           ? `A="${long}`
           : `version: 0.1\nenv:\n  - name: A\n    value: '${long.replaceAll("'", "''")}'\n`;
-      parseEnvironmentFile(text, { file: 'x', dialect });
+      const { problems, file } = parseEnvironmentFile(text, { file: 'x', dialect });
+      assert.ok(JSON.stringify([problems, file.warnings]).length < 300_000, `what is said of ${thing}`);
       if (dialect === 'azds') parseEnvironmentFile(long, { file: 'x', dialect });
     }
   });
@@ -178,6 +202,58 @@ void test('YAML that nests without end, and aliases that grow', () => {
   const layers = Array.from({ length: 40 }, (_, n) => `a${n + 1}: &a${n + 1} [*a${n},*a${n},*a${n},*a${n}]`);
   const bomb = ['version: 0.1', 'a0: &a0 [x,x]', ...layers, 'env: *a40'].join('\n');
   assert.equal(parseEnvironmentFile(bomb, { file: 'x.yaml' }).problems.length, 4);
+});
+
+// Each was quadratic, or worse.
+void test('YAML with many aliases, anchors, keys and escapes', () => {
+  const lines = (count: number, line: (n: number) => string): string =>
+    Array.from({ length: count }, (_, n) => line(n)).join('\n');
+  const file = (env: string): string => `version: 0.1\nenv:\n${env}\n`;
+  const entry = '  - &a { name: A, value: x }\n';
+  const parsed = (text: string) => parseEnvironmentFile(text, { file: 'x.yaml' });
+
+  const many = parsed(file(entry + lines(30_000, () => '  - *a')));
+  assert.deepEqual([many.problems, many.file.entries.length], [[], 30_001]);
+  const anchors = parsed(file(lines(10_000, (n) => `  - &a${n} { name: A${n}, value: x }\n  - *a${n}`)));
+  assert.deepEqual([anchors.problems, anchors.file.entries.length], [[], 20_000]);
+  const again = parsed(file(`${entry}  - &a { name: B, value: y }\n  - *a`));
+  assert.deepEqual(
+    again.file.entries.map(({ name }) => name),
+    ['A', 'B', 'B'],
+    'the last one before it',
+  );
+
+  const large = parsed(
+    file(`  - &a { name: A, value: '${'$(services:a)'.repeat(40_000)}' }\n${lines(30_000, () => '  - *a')}`),
+  );
+  assert.deepEqual(
+    large.problems.map(({ message }) => message),
+    ['The aliases stand for more than 4194304 characters'],
+  );
+  const wide = `  - &a { ${lines(10_000, (n) => `k${n}: 1,`).replaceAll('\n', ' ')} name: A }\n${lines(30_000, () => '  - *a')}`;
+  assert.match(parsed(file(wide)).problems.at(-1)!.message, /more than/);
+
+  assert.deepEqual(parsed(`version: 0.1\n${lines(50_000, (n) => `k${n}: x`)}`).problems, []);
+  assert.deepEqual(
+    parsed('version: 0.1\nenv: []\nenv: []').problems.map(({ line, message }) => [line, message]),
+    [[3, 'The key env stands twice in the file']],
+  );
+  const escapes = `${'\\u0062'.repeat(20_000)}${'a'.repeat(100_000)}`;
+  assert.deepEqual(parsed(file(`  - { name: A, value: "${escapes}" }`)).problems, []);
+});
+
+void test('of very many problems the first are shown, and how many there are', () => {
+  const text = 'A=${x}\n'.repeat(5000);
+  const { problems, file } = parseEnvironmentFile(text, { file: 'x' });
+  assert.equal(problems.length, 201);
+  assert.equal(countProblems(problems), 5000);
+  assert.equal(countProblems(file.warnings), 4999);
+  assert.deepEqual(
+    problems.slice(0, -1).map(({ line }) => line),
+    Array.from({ length: 200 }, (_, n) => n + 1),
+  );
+  const { line, message } = problems.at(-1)!;
+  assert.deepEqual([line, message], [201, 'There are 4800 more that are not shown']);
 });
 
 void test('a file that is far too large is refused unread', () => {

@@ -23,10 +23,13 @@ export function wrongServiceName(name: string, what: 'Service' | 'namespace'): s
     : `The name of a ${what} has at most 63 small letters, digits and -, none of them - at the ends`;
 }
 
-/** A host name or an IPv4 address. */
+/** As DNS has them, where an underscore is common (`_dmarc.example.com`, machines of Windows). RFC 2181, section 11. */
+const hostLabel = /^[a-z0-9_](?:[-a-z0-9_]{0,61}[a-z0-9_])?$/i;
+
+/** A host name without a final dot, or an IPv4 address. */
 export function wrongHost(host: string): string | undefined {
   if (host === '') return 'The host is missing';
-  const fits = host.length <= 253 && host.toLowerCase().split('.').every(isLabel);
+  const fits = host.length <= 253 && host.split('.').every((each) => hostLabel.test(each));
   return fits ? undefined : 'A host is a name such as db.example.com or an IPv4 address';
 }
 

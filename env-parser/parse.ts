@@ -2,7 +2,7 @@
 import { readAzdsFile } from './azds-file.ts';
 import { readBridgeFile } from './bridge-file.ts';
 import type { Dialect, Parsed } from './environment-file.ts';
-import { byPlace, Source } from './source.ts';
+import { Source } from './source.ts';
 
 /** Characters. What is larger is some other file that was taken by mistake. */
 const largest = 4 * 1024 * 1024;
@@ -28,11 +28,12 @@ export function parseEnvironmentFile(text: string, options: { file: string; dial
   };
   if (tooLarge) {
     const message = `This file has ${text.length} characters; an environment file has at most ${largest}`;
-    return { file: none, problems: [source.problem(source.span(0, 0), message)] };
+    const expected = 'a file that somebody wrote by hand';
+    return { file: none, problems: [source.problem(source.span(0, 0), message, { expected })] };
   }
   const { findings, ...read } = dialect === 'azds' ? readAzdsFile(source) : readBridgeFile(source);
   return {
-    file: { ...none, ...read, warnings: findings.warnings.sort(byPlace) },
-    problems: findings.problems.sort(byPlace),
+    file: { ...none, ...read, warnings: findings.warnings.all() },
+    problems: findings.problems.all(),
   };
 }

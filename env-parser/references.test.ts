@@ -43,6 +43,7 @@ void test('what is missing is named with what is near', () => {
     ['There is no Service invoice in the namespace billing', 'billing.invoices'],
   ]);
   assert.deepEqual(check('A=${volumes.log-*}'), [['The container has no volume with a name like log-*']]);
+  assert.deepEqual(check('A=${volumes.white-token-data}'), [['The container has no volume white-token-data']]);
 });
 
 void test('namespace and name in the order of the other dialect, or the namespace forgotten', () => {
@@ -89,6 +90,11 @@ void test('volumes: exact before pattern, in any case, and the old name of the t
   assert.deepEqual(matchVolumes('default-token-ab12c', now), ['kube-api-access-x7k2p']);
   assert.deepEqual(matchVolumes('default-token-*', [...now, 'default-token-1']), ['default-token-1']);
   assert.deepEqual(matchVolumes('config-*', now), []);
+  assert.deepEqual(matchVolumes('*-token-*', now), ['kube-api-access-x7k2p']);
+  assert.deepEqual(matchVolumes('build-bot-token-*', now, 'build.bot'), ['kube-api-access-x7k2p']);
+  // A bare `${volumes.vault-token-data}` must never be the ServiceAccount's.
+  for (const other of ['vault-token-data', 'vault-token-*', 'build-bot-token-*', 'x*-token-*'])
+    assert.deepEqual(matchVolumes(other, now), [], other);
 });
 
 void test('entries become variables; a missing optional token leaves its entry out', () => {

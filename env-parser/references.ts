@@ -1,10 +1,16 @@
 /** Whether what the file names is there: volumes of the pod, Services of the cluster. */
 import { nearest } from '../api/nearest.ts';
 import type { EnvironmentFile, Problem, ServiceToken, Token, VolumeToken } from './environment-file.ts';
+import { ProblemList } from './source.ts';
+
+/** For messages: how a name is written that is not there everywhere. */
+export const ofOptional = '? before the closing bracket where it may be missing';
 
 export interface Known {
   /** Names of the container's volumes. Absent: not known, so none is judged. */
   volumes?: readonly string[] | undefined;
+  /** The pod's. Absent: the namespace's default one, or not known. */
+  serviceAccount?: string | undefined;
   services: ReadonlyArray<{ namespace: string; name: string }>;
   /** The workload's own. */
   namespace: string;
@@ -16,10 +22,12 @@ export interface Known {
 
 /** Every token that names what is not there and is not marked optional, with the names that are near. */
 export function checkReferences(file: EnvironmentFile, known: Known): Problem[] {
-  return tokensOf(file).flatMap((token) => {
+  const problems = new ProblemList(file.source);
+  for (const token of tokensOf(file)) {
     const missing = token.optional ? undefined : whatIsMissing(token, file, known);
-    return missing === undefined ? [] : [file.source.problem(token.position, missing.message, missing)];
-  });
+    if (missing !== undefined) problems.add(token.position, missing.message, missing);
+  }
+  return problems.all();
 }
 
 export function tokensOf({ entries }: Pick<EnvironmentFile, 'entries'>): Token[] {
@@ -56,16 +64,16 @@ export function missingMessage(token: Token, namespace?: string): string {
 type Missing = Pick<Problem, 'message' | 'expected' | 'nearest'> | undefined;
 
 function whatIsMissing(token: Token, file: EnvironmentFile, known: Known): Missing {
-  if (token.kind === 'volume') return missingVolume(token, known.volumes);
+  if (token.kind === 'volume') return missingVolume(token, known);
   return token.kind === 'service' ? missingService(token, file, known) : undefined;
 }
 
-function missingVolume(token: VolumeToken, volumes: readonly string[] | undefined): Missing {
-  if (volumes === undefined || matchVolumes(token.name, volumes).length > 0) return undefined;
+function missingVolume(token: VolumeToken, { volumes, serviceAccount }: Known): Missing {
+  if (volumes === undefined || matchVolumes(token.name, volumes, serviceAccount).length > 0) return undefined;
   const near = nearest(token.name.replaceAll('*', ''), volumes);
   return {
     message: missingMessage(token),
-    expected: volumes.length === 0 ? '? before the closing bracket where it may be missing' : `one of ${few(volumes)}`,
+    expected: volumes.length === 0 ? ofOptional : `one of ${few(volumes)}`,
     nearest: near,
   };
 }
@@ -93,14 +101,18 @@ function missingService(token: ServiceToken, file: EnvironmentFile, known: Known
   }
   if (absent) {
     const near = known.services.filter((service) => service.name === token.service).map(write);
-    return { message: `There is no namespace ${namespace}`, nearest: near.slice(0, 3) };
+    return {
+      message: `There is no namespace ${namespace}`,
+      expected: 'a namespace of the cluster',
+      nearest: near.slice(0, 3),
+    };
   }
   const there = known.services.filter((service) => service.namespace === namespace);
   const byName = new Map(there.map((service) => [service.name, write(service)]));
   const elsewhere = known.services.filter((service) => service.name === token.service).map(write);
   return {
     message: missingMessage(token, known.namespace),
-    ...(there.length === 0 ? {} : { expected: `one of ${few([...byName.values()])}` }),
+    expected: there.length === 0 ? ofOptional : `one of ${few([...byName.values()])}`,
     nearest: [...elsewhere, ...nearest(token.service, byName.keys()).map((name) => byName.get(name)!)].slice(0, 3),
   };
 }
@@ -112,16 +124,20 @@ function few(names: readonly string[]): string {
 
 /**
  * Names of the volumes that a name or pattern means: an exact one alone, else all that the pattern fits, in the order of
- * the pod. Case does not count. Clusters before 1.24 called the token's volume `default-token-*`; it is a projected one
- * named `kube-api-access-*` now, so a pattern or name that fits the old one finds the new one where there is no old one.
+ * the pod. Case does not count. Clusters before 1.24 called the token's volume after the ServiceAccount, `default-token-*`;
+ * it is a projected one named `kube-api-access-*` now, so a pattern or name that fits the old one finds the new one where
+ * there is no old one. Files were written for the default account, so its name is always taken.
  */
-export function matchVolumes(pattern: string, volumes: readonly string[]): string[] {
+export function matchVolumes(pattern: string, volumes: readonly string[], serviceAccount = 'default'): string[] {
   const wanted = pattern.toLowerCase();
   const exact = volumes.filter((volume) => volume.toLowerCase() === wanted);
   if (exact.length > 0) return exact;
   const fitting = volumes.filter((volume) => fits(wanted, volume.toLowerCase()));
-  if (fitting.length > 0 || !/^[a-z0-9*-]*-token-[a-z0-9*]+$/.test(wanted)) return fitting;
-  return volumes.filter((volume) => volume.startsWith('kube-api-access-'));
+  const account = /^([a-z0-9*-]*)-token-[a-z0-9*]+$/.exec(wanted)?.[1];
+  if (fitting.length > 0 || account === undefined) return fitting;
+  // The dots of an account's name were dashes in that of the volume.
+  const isToken = ['default', serviceAccount.replaceAll('.', '-')].some((name) => fits(account, name));
+  return isToken ? volumes.filter((volume) => volume.startsWith('kube-api-access-')) : [];
 }
 
 /** `*` is any text. Goes back to the last star only, so it takes at most the product of both lengths. */

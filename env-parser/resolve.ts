@@ -1,6 +1,7 @@
 /** From entries with tokens to variables, with what the connection knows. */
 import type { EnvironmentFile, ExternalToken, Problem, ServiceToken, Token, VolumeToken } from './environment-file.ts';
-import { missingMessage } from './references.ts';
+import { missingMessage, ofOptional } from './references.ts';
+import { ProblemList } from './source.ts';
 
 /** What tokens stand for on this machine. `undefined`: it is not there. */
 export interface Resolver {
@@ -22,7 +23,7 @@ export interface ResolvedEntries {
 
 export function resolveEntries(file: EnvironmentFile, resolver: Resolver): ResolvedEntries {
   const variables = new Map<string, string>();
-  const missing: Problem[] = [];
+  const missing = new ProblemList(file.source);
   const leftOut = new Set<string>();
   for (const { name, parts } of file.entries) {
     const values = parts.map((part) => (typeof part === 'string' ? part : resolve(part, resolver)));
@@ -30,7 +31,7 @@ export function resolveEntries(file: EnvironmentFile, resolver: Resolver): Resol
       (part, index): part is Token => typeof part !== 'string' && values[index] === undefined,
     );
     for (const token of absent) {
-      if (!token.optional) missing.push(file.source.problem(token.position, missingMessage(token)));
+      if (!token.optional) missing.add(token.position, missingMessage(token), { expected: ofOptional });
     }
     // The last entry of a name counts, also when it is left out.
     variables.delete(name);
@@ -38,7 +39,7 @@ export function resolveEntries(file: EnvironmentFile, resolver: Resolver): Resol
     if (absent.length > 0) leftOut.add(name);
     else variables.set(name, values.join(''));
   }
-  return { variables: Object.fromEntries(variables), missing, leftOut: [...leftOut] };
+  return { variables: Object.fromEntries(variables), missing: missing.all(), leftOut: [...leftOut] };
 }
 
 function resolve(token: Token, resolver: Resolver): string | undefined {

@@ -132,6 +132,33 @@ void test('validate: no file, and one that cannot be read', async () => {
   assert.match(missing.err, /ENVIRONMENT_FILE_INVALID.*there is no such file/);
 });
 
+void test('a mistyped subcommand is taken for a connection, and the hint says which is meant', async () => {
+  const without = await bowline('validat');
+  assert.equal(without.status, 2);
+  assert.match(
+    without.err,
+    /CONNECTION_NOT_FOUND.*There is no connection "validat"[^]*Did you mean `bowline env validate`\?/,
+  );
+  await home.startFake();
+  assert.match((await bowline('convrt')).err, /CONNECTION_NOT_FOUND[^]*Did you mean `bowline env convert`\?/);
+  const other = await bowline('shop/api');
+  assert.match(other.err, /CONNECTION_NOT_FOUND/);
+  assert.doesNotMatch(other.err, /bowline env/);
+});
+
+void test('a file that comes through a pipe, in more pieces than one', async () => {
+  // A pipe holds 64 KiB.
+  const written = `printf '#'; head -c 100000 /dev/zero | tr '\\0' x; printf '\\nB=\${x}\\n'`;
+  const child = spawn('bash', ['-c', `exec "$0" "$1" env validate <(${written})`, process.execPath, main], {
+    cwd: project,
+    env: home.env,
+    stdio: 'pipe',
+  });
+  const [[status], out] = await Promise.all([once(child, 'exit'), text(child.stdout), text(child.stderr)]);
+  assert.equal(status, 2);
+  assert.match(out, /:2:3: This is no token/);
+});
+
 void test('convert: there and back', async () => {
   const azds = 'A=${volumes.x|./local}/y\nB=${services.shop.api}\n';
   await write('azds-local.env', azds);

@@ -6,7 +6,7 @@ import type { EnvironmentFile, Problem } from '../../env-parser/environment-file
 import { formatProblem } from '../../env-parser/format-problem.ts';
 import { checkReferences, tokensOf } from '../../env-parser/references.ts';
 import { namesForNoShell } from '../../env-parser/shell-names.ts';
-import { byPlace } from '../../env-parser/source.ts';
+import { byPlace, countProblems } from '../../env-parser/source.ts';
 import { findDaemon } from '../daemon-process.ts';
 import { findEnvironmentFiles } from '../environment/found-files.ts';
 import { knownNames, notChecked } from '../environment/known-names.ts';
@@ -56,7 +56,7 @@ async function validate(io: Io, named: string | undefined, options: ValidateOpti
   for (const { file, problems, missing, warnings, variables, tokens } of files) {
     show(io, 'red', 'error:', [...problems, ...missing]);
     show(io, 'yellow', 'warning:', warnings);
-    const count = problems.length + missing.length;
+    const count = countProblems([...problems, ...missing]);
     const contents = `${counted(variables, 'variable')}, ${counted(tokens, 'token')}`;
     const verdict = count === 0 ? `nothing wrong (${contents})` : counted(count, 'problem');
     const checked =

@@ -3,6 +3,7 @@ import { resolve } from 'node:path';
 import { Command, Option } from 'commander';
 import type { Client } from '../../api/client.ts';
 import { BowlineError } from '../../api/errors.ts';
+import { nearest } from '../../api/nearest.ts';
 import type { Environment } from '../../api/schema.ts';
 import { formats, formatVariables, quoteForShell, type Format } from '../../env-parser/formats.ts';
 import { chooseConnection } from '../choose-connection.ts';
@@ -58,15 +59,32 @@ export function envCommand(io: Io): Command {
     .action(async (name: string | undefined, options: EnvOptions) => {
       if (options.showValues === true && options.diff !== true)
         throw new BowlineError('BAD_ARGUMENT', '--show-values belongs to --diff; without it values are shown anyway.');
-      const client = await daemonIfAnything(io);
-      const chosen = await chooseConnection(client, name);
-      if (options.watch !== undefined) return watch(io, client!, chosen.name, resolve(options.watch), options);
-      const environment = await client!.call('environment', { params: { name: chosen.name } });
-      const variables = choose(io, environment, options);
-      if (options.diff === true) return diff(io, variables, options);
-      if (io.json) return outJson(io, onlyThose(environment, variables));
-      io.out(written(io, environment, variables, options));
+      await run(io, name, options).catch((error: unknown) => {
+        throw perhapsSubcommand(error, name);
+      });
     });
+}
+
+async function run(io: Io, name: string | undefined, options: EnvOptions): Promise<void> {
+  const client = await daemonIfAnything(io);
+  const chosen = await chooseConnection(client, name);
+  if (options.watch !== undefined) return watch(io, client!, chosen.name, resolve(options.watch), options);
+  const environment = await client!.call('environment', { params: { name: chosen.name } });
+  const variables = choose(io, environment, options);
+  if (options.diff === true) return diff(io, variables, options);
+  if (io.json) return outJson(io, onlyThose(environment, variables));
+  io.out(written(io, environment, variables, options));
+}
+
+/** `bowline env validat` asks for a connection, because nothing else is named like that. */
+function perhapsSubcommand(error: unknown, name = ''): unknown {
+  const { code, message, hint, details } = BowlineError.from(error);
+  const [near] = name.length < 4 ? [] : nearest(name, ['validate', 'convert', 'schema']);
+  if (code !== 'CONNECTION_NOT_FOUND' || near === undefined) return error;
+  return new BowlineError(code, message, {
+    hint: [`Did you mean \`bowline env ${near}\`?`, hint].filter(Boolean).join(' '),
+    ...(details && { details }),
+  });
 }
 
 const details = `

@@ -27,6 +27,8 @@ export function notChecked(file: EnvironmentFile, { unchecked }: KnownNames): Pr
     const found =
       token.kind === 'service' ? unchecked.find(({ namespace }) => namespace === token.namespace) : undefined;
     const why = found?.why.replace(/\.$/, '');
-    return why === undefined ? [] : [file.source.problem(token.position, `This could not be checked: ${why}`)];
+    if (why === undefined) return [];
+    const expected = 'the right to list the Services of that namespace';
+    return [file.source.problem(token.position, `This could not be checked: ${why}`, { expected })];
   });
 }

@@ -2,14 +2,14 @@
  * The environment file of the project: the one that is named, else the one in the folder where the command is typed. It is
  * read and checked here, before anything is touched; the daemon reads the same text again.
  */
-import { open } from 'node:fs/promises';
+import { open, type FileHandle } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { BowlineError } from '../../api/errors.ts';
 import type { ConnectInput } from '../../api/schema.ts';
 import { fileNames, type Parsed, type Problem } from '../../env-parser/environment-file.ts';
 import { parseEnvironmentFile } from '../../env-parser/parse.ts';
 import { formatProblem } from '../../env-parser/format-problem.ts';
-import { Source } from '../../env-parser/source.ts';
+import { countProblems, Source } from '../../env-parser/source.ts';
 import { onErr, type Io } from '../io.ts';
 
 /** Bytes; a file that somebody wrote by hand has a hundredth of it. */
@@ -44,15 +44,27 @@ async function readText(
 ): Promise<{ path: string; text: string } | undefined> {
   try {
     await using file = await open(path);
-    const { buffer, bytesRead } = await file.read(Buffer.alloc(limit + 1), 0, limit + 1, 0);
-    if (bytesRead > limit) throw unreadable(path, `it is larger than ${limit / 1024} KiB`, hint);
-    return { path, text: buffer.toString('utf8', 0, bytesRead) };
+    const read = await readUpTo(file, limit + 1);
+    if (read.length > limit) throw unreadable(path, `it is larger than ${limit / 1024} KiB`, hint);
+    return { path, text: read.toString('utf8') };
   } catch (error) {
     if (error instanceof BowlineError) throw error;
     const { code, message } = error as NodeJS.ErrnoException;
     if (code === 'ENOENT' && !mustBeThere) return undefined;
     throw unreadable(path, code === 'ENOENT' ? 'there is no such file' : message, hint);
   }
+}
+
+/** From where the file stands, so that it may be a pipe (`--env-file <(sops -d secret.env)`), which comes in pieces. */
+async function readUpTo(file: FileHandle, most: number): Promise<Buffer> {
+  const buffer = Buffer.alloc(most);
+  let length = 0;
+  while (length < most) {
+    const { bytesRead } = await file.read(buffer, length, most - length, null);
+    if (bytesRead === 0) break;
+    length += bytesRead;
+  }
+  return buffer.subarray(0, length);
 }
 
 function unreadable(path: string, why: string, hint: string): BowlineError {
@@ -75,7 +87,8 @@ export async function givenEnvironmentFile(
 
 /** All problems, each with its place; for the owner of the file, who may see its lines. */
 export function badEnvironmentFile({ given, problems }: Pick<FoundFile, 'given' | 'problems'>): BowlineError {
-  const count = problems.length === 1 ? 'a problem' : `${problems.length} problems`;
+  const all = countProblems(problems);
+  const count = all === 1 ? 'a problem' : `${all} problems`;
   return new BowlineError(
     'ENVIRONMENT_FILE_INVALID',
     [`${given.path} has ${count}:`, ...problems.map(formatProblem)].join('\n'),
@@ -86,8 +99,11 @@ export function badEnvironmentFile({ given, problems }: Pick<FoundFile, 'given' 
 /** An error of the daemon about names that the file has and the cluster has not: with the lines, which the daemon does not tell. */
 export function withLines(error: unknown, given: ConnectInput['environmentFile']): unknown {
   const { code, details } = BowlineError.from(error);
-  const places = (details?.['problems'] ?? []) as Array<Omit<Problem, 'sourceLine'>>;
+  const places = (details?.['problems'] ?? []) as Array<Omit<Problem, 'sourceLine' | 'sourceColumn'>>;
   if (given === undefined || code !== 'ENVIRONMENT_FILE_INVALID' || places.length === 0) return error;
   const source = new Source(given.path, given.text);
-  return badEnvironmentFile({ given, problems: places.map((each) => source.problem(each, each.message, each)) });
+  return badEnvironmentFile({
+    given,
+    problems: places.map((each) => ({ ...source.problem(each, each.message, each), ...each })),
+  });
 }

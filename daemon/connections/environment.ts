@@ -44,7 +44,7 @@ export class ConnectionEnvironment {
       this.facts = undefined;
       throw error;
     });
-    const { namespace, server } = this.tie.session;
+    const { namespace, server, target } = this.tie.session;
     const { names, files: wanted, file } = this.options;
     const services = names.services();
     const files = wanted.snapshot();
@@ -58,7 +58,15 @@ export class ConnectionEnvironment {
       inPlace,
       kept,
       files,
-      file: resolveEnvironmentFile(file, { services, namespace, files, placed, inPlace, kept }),
+      file: resolveEnvironmentFile(file, {
+        services,
+        namespace,
+        serviceAccount: target?.serviceAccount,
+        files,
+        placed,
+        inPlace,
+        kept,
+      }),
       timeZone: Intl.DateTimeFormat().resolvedOptions().timeZone,
     });
   }
@@ -78,6 +86,7 @@ export class ConnectionEnvironment {
       connection: name,
       namespace,
       ...(volumes && { volumes: [...new Set(volumes)] }),
+      serviceAccount: target?.serviceAccount,
       ...found,
       unchecked: found.unchecked.map(({ error, ...place }) => ({ ...place, why: error.message })),
     };

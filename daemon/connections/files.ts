@@ -51,7 +51,8 @@ export class WantedFiles {
     const { files } = this;
     const { file, ending } = this.options;
     if (file === undefined || files === undefined) return [];
-    this.placing ??= placeVolumes(file, files, ending).then(({ placed, failed }) => {
+    const { serviceAccount } = this.tie.session.target ?? {};
+    this.placing ??= placeVolumes(file, files, serviceAccount, ending).then(({ placed, failed }) => {
       const said = failed.map(({ token, reason }) => `${token.text}: ${reason}`);
       if (said.length > 0) this.tie.warn({ code: 'VOLUME_NOT_PLACED', message: said.join(' ') });
       return placed;
@@ -108,7 +109,8 @@ export class WantedFiles {
       registry: this.options.volumes,
       session: { id, namespace, container: target.container },
       request,
-      named: (names) => (file === undefined ? { whole: [], parts: [] } : namedVolumes(file, names)),
+      named: (names) =>
+        file === undefined ? { whole: [], parts: [] } : namedVolumes(file, names, target.serviceAccount),
       original: async (signal) => {
         const workload = await workloadOf(cluster, this.tie.session, signal);
         return workload && originalOf(workload, target.container)?.pod;

@@ -179,7 +179,8 @@ async function prepareRedirect(cluster: Cluster, request: ConnectRequest, input:
   if (file !== undefined) {
     // A running pod has the token's volume too, which its template does not show.
     const volumes = ((running ?? routes.container).volumeMounts ?? []).map(({ name }) => name);
-    await checkFile(cluster, file, { namespace, volumes, call });
+    const serviceAccount = workload.template.spec?.serviceAccountName;
+    await checkFile(cluster, file, { namespace, volumes, serviceAccount, call });
   }
   const original = workload.pods.find(isReady) ?? workload.pods[0];
   // Volumes of a StatefulSet are those of its first pod.
@@ -210,6 +211,7 @@ async function prepareRedirect(cluster: Cluster, request: ConnectRequest, input:
         name: workload.name,
         container: routes.container.name,
         hostName: original && hostNameOf(original),
+        serviceAccount: workload.template.spec?.serviceAccountName,
       },
       ports: routes.ports,
       passedOn: routes.passedOn,
@@ -254,7 +256,12 @@ const serverTime = (cluster: Cluster, call: CallOptions): Promise<Date | undefin
 async function checkFile(
   cluster: Cluster,
   file: EnvironmentFile,
-  { namespace, volumes, call }: { namespace: string; volumes: string[]; call: CallOptions },
+  {
+    namespace,
+    volumes,
+    serviceAccount,
+    call,
+  }: { namespace: string; volumes: string[]; serviceAccount?: string | undefined; call: CallOptions },
 ): Promise<void> {
   const named = await knownServices(cluster, [namespace, ...namespacesOf(file)], call);
   const [unchecked] = named.unchecked;
@@ -264,6 +271,7 @@ async function checkFile(
     ...named,
     namespace,
     volumes: [...new Set(volumes)],
+    serviceAccount,
     services: [...named.services, ...more.services],
   });
 }

@@ -35,7 +35,9 @@ export async function containerVariables(input: ContainerInput): Promise<Contain
       facts.source === 'exec'
         ? ['Read from a command run in the container, because its main process cannot be read.']
         : [];
-    return { variables: facts.variables, source: facts.source, timeZone: facts.timeZone, warnings: [], notes };
+    const { variables, source, timeZone, notText = [] } = facts;
+    const warnings = notText.map((name) => `${name} is not carried: its value in the pod is not UTF-8 text.`);
+    return { variables, source, timeZone, warnings, notes };
   }
   return resolvedVariables(input);
 }
@@ -57,16 +59,20 @@ async function resolvedVariables(input: ContainerInput): Promise<ContainerVariab
   // Without a shell in the image, hardly any entrypoint exports something.
   (image === undefined ? warnings : notes).push(told);
   const named = new Set(original?.container.env?.map(({ name }) => name));
-  const variables = { ...image, ...agentsAsOriginal(resolved, named) };
-  delete variables['HOSTNAME'];
-  if (original === undefined) return { variables, source: 'spec', warnings, notes };
-  const corrected = withOriginalFields(variables, original.container, original.pod);
+  const own = agentsAsOriginal(resolved, named);
+  if (original === undefined) {
+    const { HOSTNAME: _agents, ...variables } = { ...image, ...own };
+    return { variables, source: 'spec', warnings, notes };
+  }
+  const corrected = withOriginalFields(own, original.container, original.pod);
   if (corrected.unknown.length > 0)
     warnings.push(
       `Not known, because they depend on the node or on a field of the pod: ${corrected.unknown.join(', ')}.`,
     );
   // An image without `cat` has hardly set a zone, and says so in TZ where it has.
-  return { variables: corrected.variables, source: 'spec', timeZone: 'UTC', warnings, notes };
+  const variables = { ...image, ...corrected.variables };
+  for (const name of corrected.unknown) delete variables[name];
+  return { variables, source: 'spec', timeZone: 'UTC', warnings, notes };
 }
 
 /** Under their own names, without what the agent's image adds and what was set to keep its runtime as it is. */

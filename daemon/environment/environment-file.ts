@@ -39,7 +39,7 @@ export function checkEnvironmentFile(file: EnvironmentFile, known: Known): void 
 
 /** Without the source lines: they may hold values, and the caller has the file. */
 function invalid(path: string, problems: Problem[]): BowlineError {
-  const shown = problems.map(({ sourceLine: _sourceLine, ...rest }) => rest);
+  const shown = problems.map(({ sourceLine: _line, sourceColumn: _column, ...rest }) => rest);
   const places = problems
     .map(({ line, column, message, nearest = [] }) => {
       const near = nearest.length === 0 ? '' : ` (did you mean ${nearest.join(' or ')}?)`;

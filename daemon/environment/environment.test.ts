@@ -431,6 +431,53 @@ void suite('as kubelet resolves the spec', () => {
     assert.deepEqual(unknown, ['DISK']);
   });
 
+  void test('$(NAME) as kubelet has it: in the order of the spec, the last entry of a name wins', () => {
+    const pod: V1Pod = { metadata: { name: 'web-7f-x' } };
+    const literal = (name: string, value: string) => ({ name, value });
+    const field = { name: 'POD', valueFrom: { fieldRef: { fieldPath: 'metadata.name' } } };
+    const ofNode = { name: 'DISK', valueFrom: { resourceFieldRef: { resource: 'limits.ephemeral-storage' } } };
+    const of = (env: V1Container['env'] & {}, resolved: Record<string, string> = {}) =>
+      withOriginalFields(resolved, { name: 'main', env }, pod);
+    assert.deepEqual(
+      of(
+        [
+          literal('EARLY', '$(POD)'),
+          field,
+          literal('A', '$(POD)-$(LATE)-$(PATH)-$(HOSTNAME)-$(FROM)'),
+          literal('LATE', 'x'),
+          literal('B', '$(POD)-$(LATE)'),
+        ],
+        { EARLY: '$(POD)', POD: 'bowline-x', LATE: 'x', FROM: 'envFrom', HOSTNAME: 'bowline-x' },
+      ).variables,
+      {
+        HOSTNAME: 'web-7f-x',
+        EARLY: '$(POD)',
+        POD: 'web-7f-x',
+        A: 'web-7f-x-$(LATE)-$(PATH)-$(HOSTNAME)-envFrom',
+        LATE: 'x',
+        B: 'web-7f-x-x',
+        FROM: 'envFrom',
+      },
+    );
+    assert.deepEqual(
+      of([field, literal('A', '$(POD)'), literal('POD', 'mine'), literal('B', '$(POD)'), literal('HOSTNAME', 'set')], {
+        POD: 'mine',
+        A: 'bowline-x',
+        B: 'mine',
+        HOSTNAME: 'set',
+      }).variables,
+      { HOSTNAME: 'set', POD: 'mine', A: 'web-7f-x', B: 'mine' },
+    );
+    const { variables, unknown } = of([ofNode, literal('A', '$(DISK)'), literal('DISK', '1')], { DISK: '1', A: '9' });
+    assert.deepEqual([variables, unknown], [{ HOSTNAME: 'web-7f-x', DISK: '1' }, ['A']]);
+    // The agent has it under another name, and could not resolve what refers to it.
+    assert.deepEqual(
+      of([literal('NODE_OPTIONS', '-x'), literal('A', '$(NODE_OPTIONS)')], { NODE_OPTIONS: '-x', A: '$(NODE_OPTIONS)' })
+        .variables,
+      { HOSTNAME: 'web-7f-x', NODE_OPTIONS: '-x', A: '-x' },
+    );
+  });
+
   void test('quantities', () => {
     for (const [text, number] of [
       ['250m', 0.25],

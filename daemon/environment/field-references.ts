@@ -2,8 +2,13 @@
  * What a container has from fields of its own pod (`fieldRef`) and from its own limits (`resourceFieldRef`).
  * The agent stands in a pod of its own, with limits of its own: what kubelet resolved for it is replaced by what the
  * original has. https://kubernetes.io/docs/concepts/workloads/pods/downward-api/
+ *
+ * `$(NAME)` as in makeEnvironmentVariables of kubelet (pkg/kubelet/kubelet_pods.go): the entries of `env` in their order,
+ * each knowing those before it, then `envFrom`, then the variables of Services. A later entry of the same name takes the
+ * place of an earlier one. What only the image or the runtime sets is not known there.
  */
 import type { V1Container, V1EnvVar, V1Pod, V1ResourceFieldSelector } from '@kubernetes/client-node';
+import { hostileVariables } from '../redirect/agent-pod.ts';
 import { expand, referencesOf } from './expansion.ts';
 import { linesOf } from './label-lines.ts';
 import { bytesOrCores } from './quantity.ts';
@@ -14,32 +19,42 @@ export interface Corrected {
   unknown: string[];
 }
 
-/** `resolved` is the environment of the agent, under the original names. */
+/** `resolved` is what kubelet made for the agent, under the original names, without what the image sets. */
 export function withOriginalFields(
   resolved: Readonly<Record<string, string>>,
   container: V1Container,
   pod: V1Pod,
 ): Corrected {
-  const variables: Record<string, string> = { ...resolved, HOSTNAME: hostNameOf(pod) };
+  const entries = container.env ?? [];
+  const last = new Map(entries.map((entry) => [entry.name, entry]));
+  const others = Object.entries(resolved).filter(([name]) => !last.has(name) && name !== 'HOSTNAME');
+  // Grows as kubelet goes through the entries. Of `envFrom`, what an entry hides is not known.
+  const variables = new Map(others);
+  /** Those whose value was another for the agent. */
   const corrected = new Set<string>();
-  const unknown: string[] = [];
-  for (const variable of container.env ?? []) {
-    const { name, value, valueFrom } = variable;
-    if (valueFrom?.fieldRef !== undefined || valueFrom?.resourceFieldRef !== undefined) {
-      const found = referredValue(variable, container, pod);
-      corrected.add(name);
-      if (found === undefined) {
-        delete variables[name];
-        unknown.push(name);
-      } else {
-        variables[name] = found;
-      }
-    } else if (value !== undefined && referencesOf(value).some((each) => corrected.has(each))) {
-      variables[name] = expand(value, (each) => variables[each]);
-      corrected.add(name);
-    }
+  const unknown = new Set<string>();
+  for (const entry of entries) {
+    const { name, value = '' } = entry;
+    const needed = referencesOf(value);
+    const isOfPod = entry.valueFrom?.fieldRef !== undefined || entry.valueFrom?.resourceFieldRef !== undefined;
+    const asForAgent = last.get(name) === entry && !isOfPod && !needed.some((each) => corrected.has(each));
+    let found: string | undefined;
+    if (asForAgent) found = resolved[name];
+    else if (isOfPod) found = referredValue(entry, container, pod);
+    else if (entry.valueFrom === undefined && !needed.some((each) => unknown.has(each)))
+      found = expand(value, (each) => variables.get(each));
+    if (found === undefined) variables.delete(name);
+    else variables.set(name, found);
+    // The agent has hostile ones under another name, so nothing could refer to them.
+    toggle(corrected, name, !asForAgent || hostileVariables.includes(name));
+    toggle(unknown, name, !asForAgent && found === undefined);
   }
-  return { variables, unknown };
+  return { variables: { HOSTNAME: hostNameOf(pod), ...Object.fromEntries(variables) }, unknown: [...unknown] };
+}
+
+function toggle(names: Set<string>, name: string, isIn: boolean): void {
+  if (isIn) names.add(name);
+  else names.delete(name);
 }
 
 /** A host name has at most 63 characters; kubelet cuts the pod's name there. */

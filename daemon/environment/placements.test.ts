@@ -36,7 +36,7 @@ void test('volumes are put at their places once they have come; what cannot be i
       if (what.to === '/srv/taken') throw new BowlineError('LOCAL_PATH_TAKEN', '/srv/taken is there already.');
     },
   };
-  const { placed, failed } = await placeVolumes(file, files, new AbortController().signal);
+  const { placed, failed } = await placeVolumes(file, files, undefined, new AbortController().signal);
   assert.deepEqual(asked, [
     { volume: 'lists', to: '/project/lists' },
     { volume: 'lists', path: '*.txt', to: '/project/some' },

@@ -10,10 +10,10 @@ export function namesVolumes(file: EnvironmentFile | undefined): boolean {
 }
 
 /** Of these volumes those that the file names, and the parts of them that it names by themselves. */
-export function namedVolumes(file: EnvironmentFile, volumes: string[]): NamedVolumes {
+export function namedVolumes(file: EnvironmentFile, volumes: string[], serviceAccount?: string): NamedVolumes {
   const named: NamedVolumes = { whole: [], parts: [] };
   for (const token of tokensOf(file)) {
-    const [volume] = token.kind === 'volume' ? matchVolumes(token.name, volumes) : [];
+    const [volume] = token.kind === 'volume' ? matchVolumes(token.name, volumes, serviceAccount) : [];
     if (volume === undefined || token.kind !== 'volume') continue;
     if (token.path === undefined) named.whole.push(volume);
     else named.parts.push({ volume, path: token.path });
@@ -33,6 +33,7 @@ export interface Placements {
 export async function placeVolumes(
   file: EnvironmentFile,
   files: Pick<ConnectionFiles, 'settled' | 'snapshot' | 'download'>,
+  serviceAccount: string | undefined,
   signal: AbortSignal,
 ): Promise<Placements> {
   const result: Placements = { placed: [], failed: [] };
@@ -45,6 +46,7 @@ export async function placeVolumes(
     const [volume] = matchVolumes(
       token.name,
       [...mounts, ...parts].map((copy) => copy.volume),
+      serviceAccount,
     );
     const isPodsOwn = mounts.some((mount) => mount.volume === volume && mount.mountPath === to);
     if (volume === undefined || isPodsOwn) continue;

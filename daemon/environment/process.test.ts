@@ -28,6 +28,13 @@ void suite('what a process says of itself', () => {
       });
   });
 
+  void test('values that are not UTF-8 are named, not altered', () => {
+    const output = Buffer.from(`${status('Threads:\t1\n')}A=grüß\0B=\xE9t\xE9\0C=x\0`, 'latin1');
+    const text = Buffer.from('É=漢\0', 'utf8');
+    const { variables, notText } = parse(Buffer.concat([output, text]), 'process')!;
+    assert.deepEqual({ variables, notText }, { variables: { C: 'x', É: '漢' }, notText: ['A', 'B'] });
+  });
+
   void test('output of something else is not taken', () => {
     assert.equal(parse(Buffer.from('cat: not found'), 'process'), undefined);
   });

@@ -3,6 +3,7 @@
  * faithful source: it has the image's variables and those that an entrypoint exported. Needs `cat` in the image. The
  * time zone is asked for beside it.
  */
+import { isUtf8 } from 'node:buffer';
 import type { CallOptions, Cluster } from '../cluster/cluster.ts';
 import { zoneOf } from './time-zone.ts';
 
@@ -10,6 +11,8 @@ export interface ProcessFacts {
   uid: number;
   gid: number;
   variables: Record<string, string>;
+  /** Names of those that are not UTF-8 and so in no text: JSON, Node and most of what reads them would alter them. */
+  notText?: string[];
   source: 'process' | 'exec';
   /** As TZ takes it; the container's own TZ variable is better, where it has one. */
   timeZone?: string;
@@ -54,14 +57,22 @@ async function zone(run: Run): Promise<string> {
 
 /** Lines of /proc/PID/status (`Name:<tab>value`; which one is last depends on the kernel), then NAME=value separated by NUL. */
 export function parse(output: Buffer, source: ProcessFacts['source']): ProcessFacts | undefined {
-  const text = output.toString('utf8');
+  // One byte is one character here, so that places in the text are places in the output.
+  const text = output.toString('latin1');
   const ids = /^Uid:\s+\d+\s+(\d+)[^\n]*\nGid:\s+\d+\s+(\d+)/m.exec(text);
   if (ids === null) return undefined;
   const status = /^(?:\w+:\t.*\n)*/.exec(text)?.[0] ?? '';
   const variables: Record<string, string> = {};
-  for (const entry of text.slice(status.length).split('\0')) {
+  const notText: string[] = [];
+  for (const part of text.slice(status.length).split('\0')) {
+    const bytes = Buffer.from(part, 'latin1');
+    const entry = bytes.toString('utf8');
     const equals = entry.indexOf('=');
-    if (equals > 0) variables[entry.slice(0, equals)] = entry.slice(equals + 1);
+    if (equals <= 0) continue;
+    const name = entry.slice(0, equals);
+    if (isUtf8(bytes)) variables[name] = entry.slice(equals + 1);
+    else notText.push(name);
   }
-  return { uid: Number(ids[1]), gid: Number(ids[2]), variables, source };
+  const odd = notText.length === 0 ? {} : { notText };
+  return { uid: Number(ids[1]), gid: Number(ids[2]), variables, ...odd, source };
 }

@@ -12,6 +12,8 @@ import { managedIdentityVariables, metadataService, wantsManagedIdentity } from 
 export interface Surroundings {
   services: NamedService[];
   namespace: string;
+  /** The pod's. */
+  serviceAccount?: string | undefined;
   files: LocalFiles | undefined;
   /** Places that have their files. */
   placed: readonly Placement[];
@@ -99,13 +101,14 @@ function externalPlace(host: string, { services, inPlace }: Surroundings, said: 
 function volumePath(
   file: EnvironmentFile,
   token: VolumeToken,
-  { files, placed, inPlace, kept = [] }: Surroundings,
+  { serviceAccount, files, placed, inPlace, kept = [] }: Surroundings,
   said: Said,
 ): string | undefined {
   const { mounts = [], parts = [] } = files ?? {};
   const [name] = matchVolumes(
     token.name,
     [...mounts, ...parts].map(({ volume }) => volume),
+    serviceAccount,
   );
   const ofVolume = mounts.filter(({ volume }) => volume === name);
   // Where parts of it are mounted, the whole is the better answer.
@@ -116,10 +119,6 @@ function volumePath(
   if (hasNoCopy(copy)) {
     const what = path === undefined ? `The volume ${name}` : `${path} of the volume ${name}`;
     said.warnings.add(`${what} is not on this machine (${copy.state}): ${copy.reason ?? 'see `bowline status`'}`);
-    return undefined;
-  }
-  if (path !== undefined && 'files' in copy && copy.files === 0) {
-    said.warnings.add(`The volume ${name} has no ${path}.`);
     return undefined;
   }
   if (path !== undefined && copy.files === 0) {

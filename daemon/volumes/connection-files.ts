@@ -208,8 +208,7 @@ export class ConnectionFiles {
       }
     }
     const inTurn = limited(atOnce);
-    const bring = (copy: VolumeCopy): Promise<void> =>
-      inTurn(() => copy.bring(sources.get(copy)!, signal)).catch(() => undefined);
+    const bring = (copy: VolumeCopy): Promise<void> => copy.keepBringing(sources.get(copy)!, signal, inTurn);
     const beside = [...sources.keys()].filter((copy) => copy.planned.from === 'original' && !copy.settled).map(bring);
     try {
       await this.#follow(tunnel, bring, signal);

@@ -53,7 +53,11 @@ const broken = (): Readable => {
   return stream;
 };
 
-async function copyIn({ there = false, place }: { there?: boolean; place?: string } = {}) {
+async function copyIn({
+  there = false,
+  place,
+  onChange = () => undefined,
+}: { there?: boolean; place?: string; onChange?: () => void } = {}) {
   const path = await mkdtemp(join(place ?? tmpdir(), 'bowline-copy-'));
   const folder = await SessionFolder.open(path);
   const copy = new VolumeCopy({
@@ -68,7 +72,8 @@ async function copyIn({ there = false, place }: { there?: boolean; place?: strin
     choice: { include: [], exclude: [], except: [] },
     maxBytes: place === undefined ? 10_000 : 1_000_000,
     there,
-    onChange: () => undefined,
+    onChange,
+    againAfter: 1,
   });
   return {
     copy,
@@ -135,6 +140,52 @@ test('what is here stays when a newer one cannot be had', async () => {
   await it.copy.bring(source(whole('new')), never);
   assert.equal(it.state().reason, undefined);
   assert.equal(await it.read(), 'new');
+});
+
+const atOnce = (work: () => Promise<void>): Promise<void> => work();
+
+test('a newer one that could not be had is asked for again, until it comes', async () => {
+  const reasons: Array<string | undefined> = [];
+  await using it = await copyIn({ onChange: () => reasons.push(it.state().reason) });
+  await it.copy.bring(source(whole('old')), never);
+  it.copy.version = 'newer';
+  const from = source(broken, broken, broken, broken, broken, broken, whole('new'));
+  await it.copy.keepBringing(from, never, atOnce);
+  assert.equal(from.opened, 7);
+  assert.equal(reasons.filter((reason) => reason?.startsWith('not the newest: ')).length, 2);
+  assert.deepEqual([it.state().state, it.state().reason, await it.read()], ['ready', undefined, 'new']);
+});
+
+test('it is not asked for again after the end of the tunnel, for a newer version, or where that is of no use', async () => {
+  await using it = await copyIn();
+  const tunnel = new AbortController();
+  const failing = source(broken);
+  /** Behind the third try of the first round. */
+  const then = (act: () => void) => async (work: () => Promise<void>) => {
+    await work();
+    act();
+  };
+  it.copy.version = 'one';
+  await it.copy.keepBringing(
+    failing,
+    tunnel.signal,
+    then(() => tunnel.abort()),
+  );
+  assert.deepEqual([failing.opened, it.state().state, it.copy.version], [3, 'failed', undefined]);
+  const older = source(broken);
+  let newer: Promise<void> | undefined;
+  await it.copy.keepBringing(
+    older,
+    never,
+    then(() => {
+      newer = it.copy.keepBringing(source(whole('newer')), never, atOnce);
+    }),
+  );
+  await newer;
+  assert.deepEqual([older.opened, await it.read()], [3, 'newer']);
+  const hostile = source(() => Readable.from([archive({ '../evil': 'x' })]));
+  await it.copy.keepBringing(hostile, never, atOnce);
+  assert.equal(hostile.opened, 1);
 });
 
 test('what nobody can read, and what is hostile, is not tried again', async () => {

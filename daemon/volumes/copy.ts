@@ -17,12 +17,19 @@ export interface CopyOptions {
   /** An earlier daemon has brought it. */
   there: boolean;
   onChange: () => void;
+  /** Milliseconds until what could not be had is asked for again. */
+  againAfter?: number;
 }
 
 type State = Pick<MountedVolume, 'state' | 'bytes' | 'received' | 'files' | 'reason' | 'updated'>;
 
 const tries = 3;
 const firstPause = 500;
+/** Milliseconds after those tries: the first pause, and the longest, after as many have doubled. */
+const againAfter = 10_000;
+const againAtLeastEvery = 300_000;
+
+type InTurn = (work: () => Promise<void>) => Promise<void>;
 
 export class VolumeCopy {
   readonly planned: PlannedCopy;
@@ -31,6 +38,10 @@ export class VolumeCopy {
   readonly #options: CopyOptions;
   #state: State;
   #bringing: Promise<void> = Promise.resolve();
+  /** It was asked for and could not be had, for a reason that may pass. */
+  #isBehind = false;
+  /** Counts the calls of `keepBringing`. */
+  #asked = 0;
 
   constructor(options: CopyOptions) {
     this.#options = options;
@@ -70,12 +81,27 @@ export class VolumeCopy {
     return this.#bringing;
   }
 
+  /**
+   * Brings it, and where that fails for a reason that may pass, again, later and later: kubelet does not tell of a version
+   * twice. Until it is here, a newer version is asked for, or the signal. Never rejects.
+   */
+  async keepBringing(source: Source, signal: AbortSignal, inTurn: InTurn): Promise<void> {
+    const asked = ++this.#asked;
+    for (let pause = this.#options.againAfter ?? againAfter; ; pause = Math.min(pause * 2, againAtLeastEvery)) {
+      await inTurn(() => this.bring(source, signal));
+      if (!this.#isBehind || signal.aborted) return;
+      await delay(spread(pause), undefined, { signal, ref: false }).catch(() => undefined);
+      if (signal.aborted || asked !== this.#asked) return;
+    }
+  }
+
   /** There is nobody to ask. */
   giveUp(reason: string): void {
     if (this.state !== 'ready') this.#become({ state: 'unavailable', reason });
   }
 
   async #bring(source: Source, signal: AbortSignal): Promise<void> {
+    this.#isBehind = false;
     for (let attempt = 1; ; attempt++) {
       try {
         signal.throwIfAborted();
@@ -89,11 +115,13 @@ export class VolumeCopy {
           return;
         }
         if (final || attempt === tries) {
+          this.#isBehind = !final || isFull(error);
+          // The next tunnel's agent tells of the same version, which is to be brought then.
+          if (this.#isBehind) this.version = undefined;
           this.#fail(isFull(error) ? await this.#noRoom() : outcomeOf(error, this.#options.maxBytes));
           return;
         }
-        const pause = firstPause * 2 ** (attempt - 1) * (0.75 + Math.random() / 2);
-        await delay(pause, undefined, { signal, ref: false }).catch(() => undefined);
+        await delay(spread(firstPause * 2 ** (attempt - 1)), undefined, { signal, ref: false }).catch(() => undefined);
       }
     }
   }
@@ -137,9 +165,7 @@ export class VolumeCopy {
     }
   }
 
-  /** Tried again with the next tunnel: room may have been made. */
   async #noRoom(): Promise<State> {
-    this.version = undefined;
     const { path } = this.#options.folder;
     const free = describeBytes(await this.#options.folder.free().catch(() => 0));
     const { bytes } = this.#state;
@@ -147,7 +173,7 @@ export class VolumeCopy {
     const where = `there is no room for it in ${path}: ${free} are free${needs}`;
     return {
       state: 'failed',
-      reason: `${where}; make room there and connect anew, or bring less with --max-volume, --include and --exclude`,
+      reason: `${where}; make room there and it comes by itself, or connect anew and bring less with --max-volume, --include and --exclude`,
     };
   }
 
@@ -172,6 +198,9 @@ export class VolumeCopy {
     this.#options.onChange();
   }
 }
+
+/** So that those who failed together do not come together. */
+const spread = (pause: number): number => pause * (0.75 + Math.random() / 2);
 
 /** Known before anything is written. */
 class Full extends Error {}
