@@ -2,7 +2,7 @@
 import type { V1Container, V1Pod } from '@kubernetes/client-node';
 import { imageVariableNames } from '../../agent-image/contract.ts';
 import type { Environment } from '../../api/schema.ts';
-import { hostileVariables, keptVariablePrefix } from '../redirect/agent-pod.ts';
+import { hostileVariables, keptVariablePrefix } from '../redirect/hostile-variables.ts';
 import { withOriginalFields } from './field-references.ts';
 import type { ProcessFacts } from './process.ts';
 

@@ -8,7 +8,7 @@
  * place of an earlier one. What only the image or the runtime sets is not known there.
  */
 import type { V1Container, V1EnvVar, V1Pod, V1ResourceFieldSelector } from '@kubernetes/client-node';
-import { hostileVariables } from '../redirect/agent-pod.ts';
+import { hostileVariables } from '../redirect/hostile-variables.ts';
 import { expand, referencesOf } from './expansion.ts';
 import { linesOf } from './label-lines.ts';
 import { bytesOrCores } from './quantity.ts';

@@ -13,6 +13,7 @@ import type {
 } from '@kubernetes/client-node';
 import { agentCommand, codeFolder, imageFolder, sessionFolder } from '../../agent-image/contract.ts';
 import { agentResources } from './agent-resources.ts';
+import { hostileVariables, keptVariablePrefix } from './hostile-variables.ts';
 import { leaveLostNode } from './lost-node.ts';
 import { codeConfigMapName, readinessGate, sessionLabels, sessionObjectName, sessionSelector } from './objects.ts';
 import { withOriginalSubPaths } from './sub-paths.ts';
@@ -58,9 +59,6 @@ const ownersLabels = [
 ];
 /** Annotations that describe the manifest of a bare pod, not the pod. */
 const manifestAnnotations = ['kubectl.kubernetes.io/last-applied-configuration'];
-/** Variables of the workload that would change how the agent's own Node starts. */
-export const hostileVariables = ['NODE_OPTIONS', 'NODE_PATH', 'NODE_EXTRA_CA_CERTS', 'LD_PRELOAD', 'LD_LIBRARY_PATH'];
-export const keptVariablePrefix = 'BOWLINE_ORIGINAL_';
 
 export function cloneWithAgent(
   workload: Workload,

@@ -3,6 +3,7 @@
  * right to read LimitRanges for that: where the original has a limit, the agent's is not above it, unless it could not live.
  */
 import type { V1ResourceRequirements } from '@kubernetes/client-node';
+import { bytesOrCores } from '../environment/quantity.ts';
 
 interface Bounds {
   least: string;
@@ -27,19 +28,9 @@ export function agentResources(original: V1ResourceRequirements | undefined): V1
   };
 }
 
+/** A limit that is no quantity would not have been admitted. */
 function within(text: string, { least, most }: Bounds): string {
-  const amount = quantity(text);
-  if (amount <= quantity(least)) return least;
-  return amount < quantity(most) ? text : most;
-}
-
-const units: Record<string, number> = {
-  ...{ n: 1e-9, u: 1e-6, m: 1e-3, '': 1, k: 1e3, M: 1e6, G: 1e9, T: 1e12, P: 1e15, E: 1e18 },
-  ...{ Ki: 2 ** 10, Mi: 2 ** 20, Gi: 2 ** 30, Ti: 2 ** 40, Pi: 2 ** 50, Ei: 2 ** 60 },
-};
-
-/** k8s.io/apimachinery, resource.Quantity: a number with an exponent or a unit. Infinity for what it does not know. */
-function quantity(text: string): number {
-  const [, number = '', unit = ''] = /^([+-]?[\d.]+(?:[eE][+-]?\d+)?)([a-zA-Z]*)$/.exec(text) ?? [];
-  return number === '' ? Infinity : Number(number) * (units[unit] ?? Infinity);
+  const amount = bytesOrCores(text);
+  if (amount <= bytesOrCores(least)) return least;
+  return amount < bytesOrCores(most) ? text : most;
 }

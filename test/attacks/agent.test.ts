@@ -5,7 +5,7 @@ import { after, before, suite, test } from 'node:test';
 import type { V1Pod } from '@kubernetes/client-node';
 import type { AgentSession } from '../../agent-image/contract.ts';
 import type { Connection } from '../../api/schema.ts';
-import { hostileVariables } from '../../daemon/redirect/agent-pod.ts';
+import { hostileVariables } from '../../daemon/redirect/hostile-variables.ts';
 import { makeIdentities } from '../../tunnel/testbed.ts';
 import { createNamespace, type TestNamespace } from '../cluster/namespace.ts';
 import {
