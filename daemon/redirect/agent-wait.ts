@@ -102,12 +102,25 @@ async function lookAt(
   );
   if (unscheduled !== undefined) note(`a node (${unscheduled.message ?? unscheduled.reason})`);
   else if (status?.state?.waiting?.reason === 'ContainerCreating' || status === undefined) note('the node to start it');
-  const initTrouble = pod.status?.initContainerStatuses?.find(
-    (each) => each.state?.waiting !== undefined && each.state.waiting.reason !== 'PodInitializing',
+  const sidecar = pod.status?.initContainerStatuses?.find(
+    (each) => each.name !== options.container && failureOf(each) !== undefined,
   );
-  const failed = (status && failureOf(status)) ?? (initTrouble && failureOf(initTrouble));
-  if (failed === undefined) return undefined;
-  const said = await eventsOf(cluster, options.namespace, options.session, uid, failed.reason);
+  const ofSidecar = sidecar && failureOf(sidecar);
+  const init = pod.status?.initContainerStatuses?.find((each) => each.name === options.container);
+  const failed = (status && failureOf(status)) ?? (init && failureOf(init));
+  if (failed === undefined && (sidecar === undefined || ofSidecar === undefined)) return undefined;
+  const reason = failed?.reason ?? ofSidecar?.reason ?? '';
+  const said = await eventsOf(cluster, options.namespace, options.session, uid, reason);
+  if (failed === undefined) {
+    throw new BowlineError(
+      'AGENT_FAILED',
+      `The agent's pod waits for the workload's own container ${sidecar?.name} (image ${sidecar?.image}), which does not start: ${reason}.${said}`,
+      {
+        hint: "The agent's pod is a clone of the workload's, sidecars included: a new pod of the workload would not start either.",
+        details: { pod: name, container: sidecar?.name, image: sidecar?.image },
+      },
+    );
+  }
   if (failed.code === 'AGENT_IMAGE_PULL') {
     throw new BowlineError(
       'AGENT_IMAGE_PULL',
