@@ -234,11 +234,12 @@ void suite('the environment', { timeout: 900_000 }, () => {
     const withFile = await look();
     assert.equal(withFile.variables['MYAPP1_SERVICE_HOST'], 'of the file');
     assert.deepEqual(
-      ['MYAPP1_SERVICE_HOST', 'NEW', 'MYAPP1_SERVICE_PORT', 'BY_ENTRYPOINT', 'BOWLINE_ROOT'].map(
+      ['MYAPP1_SERVICE_HOST', 'NEW', 'MYAPP1_PORT', 'BY_ENTRYPOINT', 'BOWLINE_ROOT'].map(
         (name) => withFile.origins[name],
       ),
       ['file', 'file', 'service', 'container', 'machine'],
     );
+    assert.equal(withFile.origins['MYAPP1_SERVICE_PORT'], 'container', 'beside a host that the workload has set');
     assert.equal(withFile.variables['LIST'], `${withFile.variables['NEW']}/whitelist`, 'the path of the copy');
     assert.equal(withFile.rewritten['LIST'], 'the same file on this machine');
     const withoutFile = await look('--no-env-file');
