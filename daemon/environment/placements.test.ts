@@ -64,4 +64,7 @@ void test('what the file names of the volumes that are there: whole ones, and pa
       { volume: 'lists', path: 'a/b' },
     ],
   });
+  const bots = readEnvironmentFile({ path: '/project/azds-local.env', text: 'A=${volumes.bot-token-*}' })!;
+  assert.deepEqual(namedVolumes(bots, ['kube-api-access-x'], 'bot').whole, ['kube-api-access-x']);
+  assert.deepEqual(namedVolumes(bots, ['kube-api-access-x']).whole, []);
 });

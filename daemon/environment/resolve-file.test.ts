@@ -48,6 +48,12 @@ const around: Surroundings = {
 };
 
 void suite('what a file resolves to', () => {
+  void test("the ServiceAccount's volume by the name that it had once, and no other", () => {
+    const file = azds('A=${volumes.bot-token-*?}', 'B=${volumes.vault-token-data?}');
+    const of = (serviceAccount?: string) => resolveEnvironmentFile(file, { ...around, serviceAccount }).variables;
+    assert.deepEqual([of('bot'), of()], [{ A: '/run/files/kube-api-access-x7f2q' }, {}]);
+  });
+
   const resolved = (file: ReturnType<typeof azds>, more: Partial<Surroundings> = {}) =>
     resolveEnvironmentFile(file, { ...around, ...more });
 

@@ -16,7 +16,15 @@ import { speaks, startDeveloper, type Developer } from './developer.ts';
 
 /** With characters that every encoding writes otherwise. */
 const plant = (name: string): string => `${name}/+&=?%"${randomBytes(12).toString('hex')}'ü`;
-const canaries = { variable: plant('variable'), file: plant('file'), init: plant('init'), line: plant('line') };
+const canaries = {
+  variable: plant('variable'),
+  file: plant('file'),
+  init: plant('init'),
+  line: plant('line'),
+  entry: plant('entry'),
+};
+/** What no quoting changes. */
+const randomOf = (value: string): string => /[0-9a-f]{24}/.exec(value)![0];
 
 /** The ways in which a value may be written down. A piece of base64 depends on what stands before the value. */
 function traces(value: string): Array<[how: string, text: string]> {
@@ -25,10 +33,9 @@ function traces(value: string): Array<[how: string, text: string]> {
     const text = Buffer.concat([Buffer.alloc(before), bytes]).toString('base64');
     return [`base64 after ${before}`, text.slice(4, -4)];
   });
-  const random = /[0-9a-f]{24}/.exec(value)![0];
   return [
-    // What no quoting changes. Found in the value itself, its JSON, its URL encoding, a line of a shell.
-    ['plain or quoted', random],
+    // Found in the value itself, its JSON, its URL encoding, a line of a shell.
+    ['plain or quoted', randomOf(value)],
     ...base64,
     ...base64.map(([how, text]): [string, string] => [
       `${how}, for URLs`,
@@ -193,6 +200,43 @@ void suite('secrets stay secret', { timeout: 600_000 }, () => {
     await untouched();
   });
 
+  test('a secret in a right environment file: in the saved session, for its owner only, until the connection ends', async () => {
+    const { home } = dev.machine;
+    const [file, watched] = [`${home}/azds-local.env`, `${home}/watched.env`];
+    const mark = randomOf(canaries.entry);
+    const holders = async (): Promise<string[]> => {
+      const found = await dev.sh(`grep -rlF ${mark} ${home} /run/user/1500 /tmp /dev/shm 2>/dev/null || true`);
+      return found.split('\n').filter((each) => each !== '');
+    };
+    await dev.sh(`cat > ${file}`, { input: `API_KEY=\`${canaries.entry}\`\n` });
+    assert.equal(await say('connect', ...target(), '--env-file', file), 0);
+    await dev.sh(`rm ${file}`);
+    for (const args of [['status', '--json'], ['list', '--json'], ['env', '--diff'], ['logs']]) await say(...args);
+    note('objects of the session with an environment file', await clusterText(dev));
+    note('process lists with an environment file', processLists());
+
+    const { exitCode, stdout } = await dev.bowline(['diagnostics'], { cwd: home });
+    const written = stdout.trim();
+    assert.deepEqual([exitCode, written.startsWith(`${home}/bowline-diagnostics-`)], [0, true]);
+    assert.equal(await dev.sh(`stat -c '%a %U' ${written}`), '600 dev');
+
+    // Killed, it cannot remove what it was asked to write; beside that it leaves nothing.
+    const watching = dev.start(['env', '--format', 'dotenv', '--watch', watched]);
+    const said = Promise.all([text(watching.stdout!), text(watching.stderr!)]);
+    await waitUntil(() => readIfThere(dev.machine.path(watched)).includes(mark), { what: 'the watched file' });
+    watching.kill('SIGKILL');
+    note('env --watch that was killed', (await said).join(''));
+    const [session = '', ...others] = (await holders()).filter((each) => each !== watched);
+    assert.match(session, /\/sessions\/[^/]+\.json$/);
+    assert.deepEqual(others, []);
+    assert.equal(await dev.sh(`stat -c '%a %U' ${session} ${watched}`), '600 dev\n600 dev');
+    await dev.sh(`rm ${watched}`);
+
+    assert.equal(await say('disconnect'), 0);
+    assert.deepEqual(await holders(), []);
+    await untouched();
+  });
+
   test('none of it is anywhere', async () => {
     for (const [what, folder] of [
       ['files of the user', dev.machine.home],
@@ -248,7 +292,7 @@ async function crashAgent(dev: Developer): Promise<string> {
   const pod = (await dev.connection()).agent?.pod ?? '';
   const { metadata } = await namespace.get<{ metadata: { uid: string } }>(`pod/${pod}`);
   const pid = readdirSync('/proc').find((each) => {
-    const [cgroup = '', line = ''] = ['cgroup', 'cmdline'].map((file) => readProcess(`/proc/${each}/${file}`));
+    const [cgroup = '', line = ''] = ['cgroup', 'cmdline'].map((file) => readIfThere(`/proc/${each}/${file}`));
     return cgroup.replaceAll('_', '-').includes(metadata.uid) && line.includes('node');
   });
   // No signal of others ends the first process of a container; its debugger listens after this one.
@@ -282,8 +326,8 @@ async function crashAgent(dev: Developer): Promise<string> {
   return said;
 }
 
-/** Empty when it has ended. */
-function readProcess(file: string): string {
+/** Empty when it has gone, or is not there yet. */
+function readIfThere(file: string): string {
   try {
     return readFileSync(file, 'latin1').replaceAll('\0', ' ');
   } catch {
@@ -296,9 +340,9 @@ function processLists(): string {
   return readdirSync('/proc')
     .filter((name) => /^\d+$/.test(name))
     .map((pid) => {
-      const line = readProcess(`/proc/${pid}/cmdline`) + readProcess(`/proc/${pid}/comm`);
+      const line = readIfThere(`/proc/${pid}/cmdline`) + readIfThere(`/proc/${pid}/comm`);
       const ours = /\/(daemon|helper|cli)\/main\.ts/.test(line);
-      return `${line}\n${ours ? `${readProcess(`/proc/${pid}/environ`)}\n` : ''}`;
+      return `${line}\n${ours ? `${readIfThere(`/proc/${pid}/environ`)}\n` : ''}`;
     })
     .join('');
 }

@@ -544,6 +544,8 @@ void suite('volumes', { timeout: 900_000 }, () => {
       const [, median = Number.NaN] = times.toSorted((a, b) => a - b);
       t.diagnostic(`${what}: ${times.map(Math.round).join(', ')} ms after kubelet`);
       assert.ok(median < 2_000, `${what}: ${times.join(', ')} ms`);
+      // The machine may be busy, but none of them may have waited for kubelet's next look at the pod, after a minute or more.
+      assert.ok(Math.max(...times) < 30_000, `${what}: ${times.join(', ')} ms`);
     }
   });
 });
