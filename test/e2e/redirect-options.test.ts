@@ -184,7 +184,7 @@ void suite('options of a redirect', { concurrency: 4, timeout: 170_000 }, () => 
             ],
       );
       const kept = ['get', 'configmap', keptPodName(connection.id), '--ignore-not-found', '-o', 'name'];
-      assert.equal(await namespace.kubectl(kept), pod ? `configmap/${keptPodName(connection.id)}` : '');
+      assert.equal((await namespace.kubectl(kept)).trim(), pod ? `configmap/${keptPodName(connection.id)}` : '');
       return connection.name;
     };
     const names = await Promise.all(['deploy/web', 'sts/db', 'pod/solo'].map(connect));
