@@ -2,8 +2,9 @@
 import assert from 'node:assert/strict';
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, statSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { afterEach, beforeEach, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
@@ -281,6 +282,8 @@ void test('the real daemon starts on demand, once, however many want it', { time
   assert.equal((await bowline('daemon', 'stop')).status, 0);
   assert.equal(lives(pid), false);
   assert.equal((await bowline('daemon', 'status')).status, 7);
+  // Those that were slower are gone too, and do not come up now that there is none.
+  if (process.platform === 'linux') await until('the slower daemons have ended', () => daemonsOf(home.paths.stateFolder).length === 0);
 });
 
 void test('saved connections start the daemon, whichever command looks', { timeout: 60_000 }, async () => {
@@ -469,4 +472,18 @@ function lines(output: string): Array<{ type: string }> {
     .trim()
     .split('\n')
     .map((line) => JSON.parse(line) as { type: string });
+}
+
+/** Processes of daemons that keep their state there. */
+function daemonsOf(stateFolder: string): string[] {
+  const state = `XDG_STATE_HOME=${dirname(stateFolder)}`;
+  return readdirSync('/proc').filter((pid) => {
+    if (!/^\d+$/.test(pid)) return false;
+    try {
+      const [environment, command] = ['environ', 'cmdline'].map((file) => readFileSync(`/proc/${pid}/${file}`, 'utf8'));
+      return command!.includes('daemon/main.ts') && environment!.split('\0').includes(state);
+    } catch {
+      return false; // ended meanwhile
+    }
+  });
 }

@@ -90,7 +90,11 @@ async function startDaemon(io: Io): Promise<Client> {
   const deadline = Date.now() + startTimeout;
   for (;;) {
     const client = await findDaemon(io);
-    if (client) return client;
+    if (client) {
+      // Another start was faster. Ours would find that out by itself, but not where the other is stopped before.
+      if (client.pid !== child.pid) child.kill();
+      return client;
+    }
     if (end !== undefined) throw await startFailed(io, end);
     if (Date.now() > deadline) throw await startFailed(io, `it did not answer within ${startTimeout / 1000} s`);
     await setTimeout(pollInterval);

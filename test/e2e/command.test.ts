@@ -308,7 +308,9 @@ void suite('the command', { timeout: 600_000 }, () => {
     const doctor = await dev.bowline(['doctor', 'deploy/stats-api', '-n', dev.namespace.name]);
     assert.match(doctor.stdout, /Nothing listens on localhost:3001: the originals answer instead/);
 
-    await dev.namespace.kubectl(['delete', 'lease', 'bowline-deployment-stats-api']);
+    // Without the map it is not made again: as when somebody else has ended the session.
+    const { id } = await dev.connection();
+    await dev.namespace.kubectl(['delete', `configmap/bowline-${id}`, 'lease/bowline-deployment-stats-api']);
     await waitUntil(async () => (await dev.connection()).state === 'failed', { what: 'the end of the connection' });
     const status = await dev.must(['status', 'stats-api']);
     assert.match(status, /its Lease was deleted/);
