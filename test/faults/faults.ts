@@ -186,7 +186,7 @@ export const serviceFaults: Fault[] = [
         '--type=json',
         `-p=${JSON.stringify([{ op: 'replace', path: '/spec/selector', value }])}`,
       ]);
-      const noticed = await stage.hears(/^reconnecting: .+ led back to its own pods by somebody at/, began);
+      const noticed = await stage.hears(/^reconnecting: .+ was given the selector app=web by somebody at/, began);
       await stage.answeredThere();
       return { began, noticed };
     },
