@@ -160,30 +160,34 @@ export async function releaseKeeper(
 ): Promise<void> {
   const root = account.metadata?.uid;
   if (root === undefined) return;
+  let known = account;
   for (let attempt = 0; attempt < 5; attempt++) {
-    const left = await cluster.find(serviceAccounts, keeperName, namespace, call).catch(() => account);
-    const { ownerReferences: owners = [], resourceVersion = '', uid } = left?.metadata ?? {};
-    if (uid !== root) return removeKeeper(cluster, namespace, root, call);
-    // A session that takes it up at this moment changes the version, and so does the garbage collector.
+    const { ownerReferences: owners = [], resourceVersion = '' } = known.metadata ?? {};
     const others = owners.filter((owner) => !ownUids.has(owner.uid));
     if (others.length === 0) {
-      await cluster
-        .delete(serviceAccounts, keeperName, namespace, { ...call, preconditions: { uid, resourceVersion } })
-        .catch(() => false);
-      continue;
+      // Also where it is gone: the garbage collector may be faster.
+      const preconditions = { uid: root, resourceVersion };
+      const gone = await succeeds(cluster.delete(serviceAccounts, keeperName, namespace, { ...call, preconditions }));
+      if (gone) return removeKeeper(cluster, namespace, root, call);
+    } else {
+      const body = [
+        { op: 'test' as const, path: '/metadata/resourceVersion', value: resourceVersion },
+        { op: 'replace' as const, path: '/metadata/ownerReferences', value: others },
+      ];
+      const patch = { type: 'json' as const, body };
+      if (await succeeds(cluster.patch(serviceAccounts, keeperName, namespace, patch, call))) return;
     }
-    const body = [
-      { op: 'test' as const, path: '/metadata/resourceVersion', value: resourceVersion },
-      { op: 'replace' as const, path: '/metadata/ownerReferences', value: others },
-    ];
-    const patch = { type: 'json' as const, body };
-    const patched = await cluster.patch(serviceAccounts, keeperName, namespace, patch, call).then(
-      () => true,
-      () => false,
-    );
-    if (patched) return;
+    // A session that takes it up at this moment changes the version, and so does the garbage collector.
+    known = (await cluster.find(serviceAccounts, keeperName, namespace, call).catch(() => undefined)) ?? known;
+    if (known.metadata?.uid !== root) return removeKeeper(cluster, namespace, root, call);
   }
 }
+
+const succeeds = (act: Promise<unknown>): Promise<boolean> =>
+  act.then(
+    () => true,
+    () => false,
+  );
 
 async function removeKeeper(
   cluster: Cluster,
