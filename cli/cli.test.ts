@@ -283,7 +283,8 @@ void test('the real daemon starts on demand, once, however many want it', { time
   assert.equal(lives(pid), false);
   assert.equal((await bowline('daemon', 'status')).status, 7);
   // Those that were slower are gone too, and do not come up now that there is none.
-  if (process.platform === 'linux') await until('the slower daemons have ended', () => daemonsOf(home.paths.stateFolder).length === 0);
+  if (process.platform === 'linux')
+    await until('the slower daemons have ended', () => daemonsOf(home.paths.stateFolder).length === 0);
 });
 
 void test('saved connections start the daemon, whichever command looks', { timeout: 60_000 }, async () => {
