@@ -49,6 +49,19 @@ export async function measureDisconnect(bed: Bed, samples: Samples | undefined, 
   await watch.says(workload);
 }
 
+/** Short commands, as the shell waits for them; connected. */
+export async function measureCommands(bed: Bed, samples: Samples): Promise<void> {
+  for (const [metric, command] of [
+    ['command.version', '--version'],
+    ['command.status', 'status'],
+  ] as const) {
+    await bed.bowline(command);
+    const began = performance.now();
+    await bed.bowline(command);
+    samples.add(metric, 'bowline', performance.now() - began);
+  }
+}
+
 export interface Connected {
   daemon: number;
   helper: number;

@@ -6,7 +6,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { startBed } from './bed.ts';
-import { findProcesses, measureConnect, measureDisconnect, measureMemory } from './cycle.ts';
+import { findProcesses, measureCommands, measureConnect, measureDisconnect, measureMemory } from './cycle.ts';
 import { describeMachine } from './machine-facts.ts';
 import { inboundPaths, outboundPaths, startPortForward } from './paths.ts';
 import { Samples, type BenchmarkFile } from './results.ts';
@@ -37,6 +37,7 @@ async function measure(isQuick: boolean, signal: AbortSignal): Promise<Benchmark
     report(`connect and disconnect, ${cycle} of ${cycles}`);
     await measureConnect(bed, samples, signal);
     await measureMemory(bed, samples, signal);
+    await measureCommands(bed, samples);
     await measureDisconnect(bed, samples, signal);
   }
 

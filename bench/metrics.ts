@@ -19,6 +19,7 @@ const transfer = (what: string): Metric => ({ unit: 'MB/s', what, digits: 0 });
 const latency = (what: string): Metric => ({ unit: 'us', what, digits: 0 });
 const connections = (what: string): Metric => ({ unit: '1/s', what, digits: 0 });
 const seconds = (what: string): Metric => ({ unit: 's', what, digits: 2 });
+const milliseconds = (what: string): Metric => ({ unit: 'ms', what, digits: 0 });
 const memory = (what: string): Metric => ({ unit: 'MB', what, digits: 1 });
 const cpu = (what: string): Metric => ({ unit: 's/GB', what, digits: 2 });
 
@@ -41,6 +42,8 @@ export const metrics = {
   'connect.command.seconds': seconds('start of the command until its end'),
   'disconnect.seconds': seconds('start of the command until its end'),
   'disconnect.after-drain.seconds': { ...seconds('end of the drain until the end'), goal: { of: 'value', atMost: 1 } },
+  'command.version': { ...milliseconds('bowline --version'), goal: { of: 'value', atMost: 80 } },
+  'command.status': { ...milliseconds('bowline status, connected'), goal: { of: 'value', atMost: 200 } },
   'memory.daemon': memory('connected and idle'),
   'memory.helper': memory('connected and idle'),
   'memory.agent': memory('connected and idle'),

@@ -74,7 +74,7 @@ function describeConnection(connection: Connection): string {
       'workload',
       originals.stopped
         ? `stopped (${originals.replicas} to put back)`
-        : `${originals.replicas} replicas when it was connected`,
+        : `${originals.replicas} replica${originals.replicas === 1 ? '' : 's'} when it was connected`,
     ]);
   if (target) {
     const none = 'none seen: should this machine vanish, `bowline restore` has to put everything back';

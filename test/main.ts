@@ -30,9 +30,22 @@ const matrices = {
  * the time. Never one that counts lost requests, installs a keeper for the whole cluster, or stops a part of it.
  */
 const sideBySide = new Set(
-  ['canary', 'command', 'environment', 'fidelity', 'names', 'private-files', 'volumes', 'without-helper'].map(
-    (name) => `test/e2e/${name}.test.ts`,
-  ),
+  [
+    'bad-input',
+    'baked-agent',
+    'canary',
+    'cluster-access',
+    'command',
+    'doctor',
+    'environment',
+    'fidelity',
+    'names',
+    'ownership',
+    'private-files',
+    'terminal',
+    'volumes',
+    'without-helper',
+  ].map((name) => `test/e2e/${name}.test.ts`),
 );
 /** Those of which `npm test` takes a part. */
 const sampled = [...matrices.crash, ...matrices.faults, ...matrices.race];
@@ -122,7 +135,7 @@ async function onCluster(): Promise<boolean> {
   const together = found.filter((file) => sideBySide.has(file));
   const alone = found.filter((file) => !sideBySide.has(file));
   const name = instanceName();
-  const wasUp = (await status(name))?.ready === true;
+  const wasUp = (await status(name))?.running === true;
   const options = { report, signal: interrupted.signal };
   try {
     await up(name, options);

@@ -19,6 +19,7 @@ import type { VolumeRegistry } from '../volumes/registry.ts';
 import { ConnectionEnvironment } from './environment.ts';
 import { establish } from './establish.ts';
 import { WantedFiles } from './files.ts';
+import { tellHeldOpen } from './held-open.ts';
 import type { OnProgress } from './manager.ts';
 import { confirmOurs } from './mending.ts';
 import { ConnectionNames } from './names.ts';
@@ -145,7 +146,7 @@ export class ConnectionController implements Supervised {
       const stop = AbortSignal.any([signal, this.ending.signal, this.lost]);
       await this.establish(prepared, onProgress, onStep, stop);
       onStep('names', 'making the services answer by their names');
-      await this.names.attach(onProgress, stop);
+      await Promise.all([this.names.attach(onProgress, stop), tellHeldOpen(this, stop, onProgress)]);
       await this.save('connected');
       this.setState('connected');
       this.supervise();

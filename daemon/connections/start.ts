@@ -244,8 +244,8 @@ export async function startConnections(options: ConnectionsOptions, signal: Abor
           return await controller.connect(ready, onProgress, abort);
         } catch (error) {
           const contended = contendedBy(BowlineError.from(error));
-          const left = request.waitSeconds - secondsUntilNow();
-          if (contended === undefined || (request.takeOver ? taken : left <= 0)) throw error;
+          if (contended === undefined || (request.takeOver ? taken : request.waitSeconds === 0)) throw error;
+          const left = Math.max(0, request.waitSeconds - secondsUntilNow());
           const onStep = (step: string, message: string): void =>
             onProgress({ type: 'step', step, message, seconds: Math.round(secondsUntilNow() * 1000) / 1000 });
           const { cluster, release } = await useCluster(request, abort);

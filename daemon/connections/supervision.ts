@@ -8,6 +8,7 @@ import type { ConnectionState } from '../../api/schema.ts';
 import type { OpenInboundOptions } from '../../tunnel/inbound.ts';
 import { agentRunning, describeAgent, type RunningAgent } from '../redirect/agent-wait.ts';
 import { proveRedirect } from '../redirect/proof.ts';
+import { isHeldOpen, tellHeldOpen } from './held-open.ts';
 import { keepKeeper, type Kept } from './keeper.ts';
 import { confirmOurs, mendAgent, mendOriginals, yieldServices, type Mended } from './mending.ts';
 import { reachAgent } from './reach.ts';
@@ -210,6 +211,7 @@ export class Supervision {
         const tunnel = tunnels.outbound;
         tie.proved(await proveRedirect(tie.cluster, { session, namespace, targets, tunnel, timeout, signal }));
       }
+      if (isHeldOpen(tie)) await tellHeldOpen(tie, signal);
       if (!signal.aborted && tie.state !== 'connected') tie.setState('connected');
     } catch (error) {
       const { message, hint } = BowlineError.from(error);

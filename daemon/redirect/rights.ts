@@ -34,6 +34,9 @@ function kindsBehind(kind: WorkloadKind | 'Service' | undefined): WorkloadKind[]
   return ['Deployment', 'StatefulSet', 'DaemonSet', 'ReplicaSet', 'Pod'];
 }
 
+/** One of them is enough. A WebSocket is a GET, for which the API server wants `get`, and since Kubernetes 1.35 `create` as well. */
+const waysToAgent = [of('', 'pods/proxy', 'get'), of('', 'pods/portforward', 'get', 'create')];
+
 /** Asked with what the command line says alone, so that reading the target is not the first thing to be refused. */
 export async function checkRights(
   cluster: Cluster,
@@ -48,16 +51,10 @@ export async function checkRights(
           ...of('', 'services', 'create', 'delete', ...(target.redirect === false ? [] : ['patch'])),
           ...kindsBehind(target.kind).flatMap((kind) => of(...plurals[kind], 'get')),
         ];
-  const pipes = [of('', 'pods/proxy', 'get'), of('', 'pods/portforward', 'create')].map(([right]) => ({
-    ...right!,
-    namespace,
-  }));
-  const [missing, missingPipes] = await Promise.all([
-    missingOf(cluster, namespace, [...connectRights, ...forTarget], options),
-    cluster.missingRights(pipes, options),
-  ]);
-  // One of the two ways to the agent is enough.
-  const all = missingPipes.length === pipes.length ? [...missing, ...missingPipes] : missing;
+  const [missing, ...ways] = await Promise.all(
+    [[...connectRights, ...forTarget], ...waysToAgent].map((rights) => missingOf(cluster, namespace, rights, options)),
+  );
+  const all = ways.every((way) => way.length > 0) ? [...(missing ?? []), ...ways.flat()] : (missing ?? []);
   if (all.length > 0) throw rightsMissing(namespace, all);
 }
 

@@ -1,10 +1,10 @@
 /** What is refused, on a real cluster: with a code, the cause and a next step, and nothing left behind. */
 import assert from 'node:assert/strict';
-import { writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { readFile } from 'node:fs/promises';
 import { after, before as beforeAll, suite, test } from 'node:test';
 import type { ConnectInput } from '../../api/schema.ts';
 import type { TestNamespace } from '../cluster/namespace.ts';
+import { login } from './login.ts';
 import {
   assertAsBefore,
   assertNoSession,
@@ -90,34 +90,12 @@ void suite('bad input', { concurrency: 4, timeout: 175_000 }, () => {
   void test('missing rights: all are listed at once, before anything is touched', async () => {
     await using namespace = await deployWeb();
     await using folder = await stateFolder();
-    await namespace.apply([
-      { apiVersion: 'v1', kind: 'ServiceAccount', metadata: { name: 'weak' } },
-      {
-        apiVersion: 'rbac.authorization.k8s.io/v1',
-        kind: 'Role',
-        metadata: { name: 'weak' },
-        rules: [
-          { apiGroups: [''], resources: ['pods', 'services'], verbs: ['get', 'list', 'watch'] },
-          { apiGroups: ['apps'], resources: ['deployments'], verbs: ['get', 'list'] },
-        ],
-      },
-      {
-        apiVersion: 'rbac.authorization.k8s.io/v1',
-        kind: 'RoleBinding',
-        metadata: { name: 'weak' },
-        roleRef: { apiGroup: 'rbac.authorization.k8s.io', kind: 'Role', name: 'weak' },
-        subjects: [{ kind: 'ServiceAccount', name: 'weak', namespace: namespace.name }],
-      },
-    ]);
-    const token = (await namespace.kubectl(['create', 'token', 'weak'])).trim();
-    const kubeconfig = join(folder.path, 'weak');
-    const admin = JSON.parse(
-      await namespace.kubectl(['config', 'view', '--raw', '--minify', '--flatten', '-o', 'json']),
-    ) as {
-      users: Array<{ name: string; user: object }>;
-    };
-    admin.users[0]!.user = { token };
-    await writeFile(kubeconfig, JSON.stringify(admin), { mode: 0o600 });
+    const rules = [
+      { apiGroups: [''], resources: ['pods', 'services'], verbs: ['get', 'list', 'watch'] },
+      { apiGroups: ['apps'], resources: ['deployments'], verbs: ['get', 'list'] },
+    ];
+    const kubeconfig = await login(namespace, { user: 'weak', rules, folder: folder.path });
+    const token = /"token":"([^"]+)"/.exec(await readFile(kubeconfig, 'utf8'))?.[1] ?? assert.fail('no token');
     const was = await before(namespace);
     const error = await fails(
       daemon.connect({ namespace: namespace.name, target: 'deploy/web', kubeconfig }),

@@ -65,7 +65,75 @@ void suite('load on a redirect', { timeout: 120_000 }, () => {
   });
 });
 
+/** Asks on one connection that it keeps, until /tmp/stop is there; /tmp/started is when it has had an answer. */
+const keepsItsConnection = `
+const { existsSync, writeFileSync } = require('node:fs');
+const { Agent, get } = require('node:http');
+const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+const ask = () => get({ host: 'web', agent }, (answer) => answer.resume().on('end', () => {
+  writeFileSync('/tmp/started', '');
+  if (existsSync('/tmp/stop')) process.exit(0);
+  setTimeout(ask, 200);
+}));
+ask();`;
+
 void suite('options of a redirect', { concurrency: 4, timeout: 170_000 }, () => {
+  void test('sessionAffinity does not hold a caller back with the originals, nor afterwards with the machine', async () => {
+    const pinned = service('web', 'web', web, { sessionAffinity: 'ClientIP' });
+    await using namespace = await deploy(daemon, {
+      objects: [workload('Deployment', 'web', podSpec([container(daemon.test)]), { replicas: 2 }), pinned],
+      ready: ['deploy/web'],
+      urls: ['web'],
+    });
+    await using program = await startProgram();
+    const was = await before(namespace);
+    const ports = [{ local: program.port, remote: 8080 }];
+    const { by } = await ask(daemon, namespace, 'web');
+    for (let round = 0; round < 5; round += 1)
+      assert.equal((await ask(daemon, namespace, 'web')).by, by, 'it is pinned');
+    const { name } = await daemon.connect({ namespace: namespace.name, target: 'deploy/web', ports });
+    for (let round = 0; round < 5; round += 1) assert.equal((await ask(daemon, namespace, 'web')).by, 'machine');
+    await daemon.disconnect(name);
+    for (let round = 0; round < 5; round += 1) assert.match((await ask(daemon, namespace, 'web')).by, /^web-/);
+    await assertAsBefore(namespace, was);
+  });
+
+  void test('a caller that keeps a connection from before stays with the originals: it is named, until it is gone', async () => {
+    await using namespace = await deploy(daemon, {
+      objects: [workload('Deployment', 'web', podSpec([container(daemon.test)])), service('web', 'web', web)],
+      ready: ['deploy/web'],
+      urls: ['web'],
+    });
+    await using program = await startProgram();
+    const was = await before(namespace);
+    const inCaller = (...command: string[]): Promise<string> => namespace.kubectl(['exec', 'caller', '--', ...command]);
+    const asking = inCaller('node', '-e', keepsItsConnection);
+    await namespace.waitFor('its first answer', () => inCaller('ls', '/tmp/started'));
+    const warned: string[] = [];
+    const ports = [{ local: program.port, remote: 8080 }];
+    const { name, warnings } = await daemon.connect(
+      { namespace: namespace.name, target: 'deploy/web', ports, proofSeconds: 1 },
+      undefined,
+      (step) => warned.push(step),
+    );
+    assert.ok(warned.includes('OPEN_CONNECTIONS'), warned.join());
+    const { message = '' } = warnings.find(({ code }) => code === 'OPEN_CONNECTIONS') ?? {};
+    assert.match(
+      message,
+      /^1 connection from before the redirect is still open.+: caller\. Restart .+`kubectl rollout restart deployment\/web -n \S+`/,
+    );
+    const told = (): boolean =>
+      daemon.manager
+        .list()
+        .some((each) => each.name === name && each.warnings.some(({ code }) => code === 'OPEN_CONNECTIONS'));
+    assert.ok(told());
+    await inCaller('touch', '/tmp/stop');
+    await asking;
+    await namespace.waitFor('the warning to be taken back', async () => !told());
+    await daemon.disconnect(name);
+    await assertAsBefore(namespace, was);
+  });
+
   void test('before the program has come up the originals answer; when it is gone, --if-down decides', async () => {
     await using namespace = await deploy(daemon, {
       objects: ['refused', 'passed'].flatMap((name) => [

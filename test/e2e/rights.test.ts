@@ -1,15 +1,13 @@
 /** Users who have exactly the Roles of docs/rights/ connect and disconnect; each right is asked for before anything is changed. */
 import assert from 'node:assert/strict';
-import { readFile, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { after, before as beforeAll, suite, test } from 'node:test';
-import { parse } from 'yaml';
 import { BowlineError } from '../../api/errors.ts';
 import { ConnectRequest, type ConnectInput } from '../../api/schema.ts';
 import { bundleKeeper } from '../../keeper/bundle.ts';
 import { keeperManifest } from '../../daemon/redirect/keeper-manifest.ts';
 import type { TestNamespace } from '../cluster/namespace.ts';
 import { distrolessImage } from '../cluster/stock-images.ts';
+import { login, rbacGroup, rulesOf, writeKubeconfig, type Rule } from './login.ts';
 import {
   ask,
   assertAsBefore,
@@ -26,12 +24,6 @@ import {
   type TestDaemon,
 } from './redirect-testbed.ts';
 
-interface Rule {
-  apiGroups: string[];
-  resources: string[];
-  verbs: string[];
-}
-
 let daemon: TestDaemon;
 let folder: Awaited<ReturnType<typeof stateFolder>>;
 
@@ -45,7 +37,6 @@ after(async () => {
 });
 
 const never = new AbortController().signal;
-const group = 'rbac.authorization.k8s.io';
 const anew = { names: /^(Pod\/web-|EndpointSlice\/|Endpoints\/)/ };
 
 const deployWeb = (): Promise<TestNamespace> =>
@@ -58,11 +49,6 @@ const deployWeb = (): Promise<TestNamespace> =>
     urls: ['web'],
   });
 
-async function rulesOf(file: string): Promise<Rule[]> {
-  const text = await readFile(join(import.meta.dirname, '../../docs/rights', file), 'utf8');
-  return (parse(text) as { rules: Rule[] }).rules;
-}
-
 interface Missing {
   verb: string;
   resource: string;
@@ -73,51 +59,18 @@ const inWords = ({ verb, resource, subresource }: Missing): string =>
 const otherKinds = /^(create|patch) pods$|^patch (statefulsets|replicasets)$/;
 
 const userObjects = (name: string, rules: Rule[]): object[] => [
-  { apiVersion: `${group}/v1`, kind: 'Role', metadata: { name }, rules },
+  { apiVersion: `${rbacGroup}/v1`, kind: 'Role', metadata: { name }, rules },
   {
-    apiVersion: `${group}/v1`,
+    apiVersion: `${rbacGroup}/v1`,
     kind: 'RoleBinding',
     metadata: { name },
-    roleRef: { apiGroup: group, kind: 'Role', name },
-    subjects: [{ apiGroup: group, kind: 'User', name }],
+    roleRef: { apiGroup: rbacGroup, kind: 'Role', name },
+    subjects: [{ apiGroup: rbacGroup, kind: 'User', name }],
   },
 ];
 
-async function impersonating(namespace: TestNamespace, user: string): Promise<string> {
-  const config = await adminConfig(namespace);
-  Object.assign(config.users[0]!.user, { as: user });
-  return save(namespace, user, config);
-}
-
-const adminConfig = async (namespace: TestNamespace): Promise<{ users: Array<{ user: object }> }> =>
-  JSON.parse(await namespace.kubectl(['config', 'view', '--raw', '--minify', '--flatten', '-o', 'json'])) as {
-    users: Array<{ user: object }>;
-  };
-
-async function save(namespace: TestNamespace, user: string, config: object): Promise<string> {
-  const kubeconfig = join(folder.path, `${namespace.name}-${user}`);
-  await writeFile(kubeconfig, JSON.stringify(config), { mode: 0o600 });
-  return kubeconfig;
-}
-
-/** A user with these rights in the namespace and no other; answers his kubeconfig. */
-async function login(namespace: TestNamespace, user: string, rules: Rule[]): Promise<string> {
-  await namespace.apply([
-    { apiVersion: 'v1', kind: 'ServiceAccount', metadata: { name: user } },
-    { apiVersion: `${group}/v1`, kind: 'Role', metadata: { name: user }, rules },
-    {
-      apiVersion: `${group}/v1`,
-      kind: 'RoleBinding',
-      metadata: { name: user },
-      roleRef: { apiGroup: group, kind: 'Role', name: user },
-      subjects: [{ kind: 'ServiceAccount', name: user, namespace: namespace.name }],
-    },
-  ]);
-  const token = (await namespace.kubectl(['create', 'token', user])).trim();
-  const admin = await adminConfig(namespace);
-  admin.users[0]!.user = { token };
-  return save(namespace, user, admin);
-}
+const impersonating = (namespace: TestNamespace, user: string): Promise<string> =>
+  writeKubeconfig(namespace, { folder: folder.path, name: user, more: { as: user } });
 
 /** Until the API server knows the Role. */
 async function plans(namespace: TestNamespace, request: Partial<ConnectInput>): Promise<void> {
@@ -156,7 +109,7 @@ void suite('the Roles of docs/rights', { concurrency: 2, timeout: 600_000 }, () 
   for (const [file, request, warns] of cases) {
     void test(`${file} is enough`, async () => {
       await using namespace = await deployWeb();
-      const kubeconfig = await login(namespace, 'user', await rulesOf(file));
+      const kubeconfig = await login(namespace, { user: 'user', rules: await rulesOf(file), folder: folder.path });
       await plans(namespace, { ...request, kubeconfig });
       const was = await before(namespace);
       const connection = await daemon.connect({ ...request, namespace: namespace.name, kubeconfig });
@@ -188,9 +141,9 @@ void suite('the Roles of docs/rights', { concurrency: 2, timeout: 600_000 }, () 
     });
     const request = { target: 'deploy/bare', redirect: false, volumes: false };
     const rules = await rulesOf('redirect.yaml');
-    const kubeconfig = await login(namespace, 'user', rules);
+    const kubeconfig = await login(namespace, { user: 'user', rules, folder: folder.path });
     const more = { apiGroups: [''], resources: ['pods/ephemeralcontainers'], verbs: ['patch'] };
-    const helped = await login(namespace, 'helped', [...rules, more]);
+    const helped = await login(namespace, { user: 'helped', rules: [...rules, more], folder: folder.path });
     const [pod = ''] = (await namespace.kubectl(['get', 'pods', '-l', 'app=bare', '-o', 'name'])).trim().split('\n');
     for (const [config, ofImage] of [
       [kubeconfig, undefined],
@@ -206,6 +159,37 @@ void suite('the Roles of docs/rights', { concurrency: 2, timeout: 600_000 }, () 
         warning.includes('those that only its image or its entrypoint sets are missing'),
       );
       assert.equal(warned, ofImage === undefined, warnings.join('\n'));
+      await daemon.disconnect(name);
+    }
+  });
+
+  void test('the ways to the agent, and pods/exec: both verbs that docs/rights names are needed, and enough', async () => {
+    await using namespace = await deployWeb();
+    const others = (await rulesOf('redirect.yaml')).filter(({ resources }) => !resources.includes('pods/proxy'));
+    const of = (resource: string, ...verbs: string[]): Rule => ({ apiGroups: [''], resources: [resource], verbs });
+    const request = { target: 'deploy/web', namespace: namespace.name, redirect: false, volumes: false };
+    for (const verb of ['get', 'create']) {
+      const rules = [...others, of('pods/portforward', verb)];
+      const kubeconfig = await login(namespace, { user: `only-${verb}`, rules, folder: folder.path });
+      await namespace.waitFor('the rights to be in force', async () => {
+        const error = await daemon
+          .plan({ ...request, kubeconfig })
+          .catch((reason: unknown) => BowlineError.from(reason));
+        return (
+          error instanceof BowlineError && /Missing: get pods\/proxy; \w+ pods\/portforward\.$/.test(error.message)
+        );
+      });
+    }
+    for (const [user, extra, source] of [
+      ['forwards', [], 'spec'],
+      ['execs', [of('pods/exec', 'get', 'create')], 'process'],
+    ] as const) {
+      const rules = [...others, of('pods/portforward', 'get', 'create'), ...extra];
+      const kubeconfig = await login(namespace, { user, rules, folder: folder.path });
+      await plans(namespace, { ...request, kubeconfig });
+      const { name, pipe } = await daemon.connect({ ...request, kubeconfig });
+      assert.equal(pipe, 'port-forward');
+      assert.equal((await daemon.manager.environment(name, { inPlace: false }, never)).source, source);
       await daemon.disconnect(name);
     }
   });
@@ -237,7 +221,7 @@ void suite('the Roles of docs/rights', { concurrency: 2, timeout: 600_000 }, () 
         said = error?.message ?? 'it was planned';
         const missing = (error?.details?.['missing'] ?? []) as Missing[];
         return (
-          error?.code === 'RIGHTS_MISSING' && missing.length <= 2 && missing.some((each) => inWords(each) === right)
+          error?.code === 'RIGHTS_MISSING' && missing.length <= 3 && missing.some((each) => inWords(each) === right)
         );
       };
       await namespace.waitFor(right, named).catch(() => assert.fail(`${file} without ${right}: ${said}`));
@@ -252,7 +236,11 @@ void suite('the Roles of docs/rights', { concurrency: 2, timeout: 600_000 }, () 
 
   void test('--stop-original without a keeper is refused before anything of the workload is touched; a keeper of the cluster is seen', async () => {
     await using namespace = await deployWeb();
-    const kubeconfig = await login(namespace, 'user', await rulesOf('stop-original.yaml'));
+    const kubeconfig = await login(namespace, {
+      user: 'user',
+      rules: await rulesOf('stop-original.yaml'),
+      folder: folder.path,
+    });
     const request = { target: 'deploy/web', namespace: namespace.name, kubeconfig, stopOriginal: true };
     await plans(namespace, request);
     const was = await before(namespace);

@@ -28,7 +28,16 @@ import type { TestCluster } from '../cluster/test-cluster.ts';
 import { findNode } from '../cluster/node.ts';
 import { waitUntil } from '../cluster/wait.ts';
 import { startDeveloper, type Developer } from './developer.ts';
-import { podSpec, service, startDaemon, testCluster, workload, type TestDaemon } from './redirect-testbed.ts';
+import {
+  podSpec,
+  service,
+  startDaemon,
+  startRelay,
+  stateFolder,
+  testCluster,
+  workload,
+  type TestDaemon,
+} from './redirect-testbed.ts';
 import { pauseImage } from '../cluster/configuration.ts';
 
 const token = '/var/run/secrets/kubernetes.io/serviceaccount';
@@ -451,18 +460,23 @@ void suite('volumes', { timeout: 900_000 }, () => {
   });
 
   test('a tunnel that is cut in the middle leaves nothing half, and the rest comes when it is back', async () => {
-    await using daemon = await startDaemon(cluster);
+    await using folder = await stateFolder();
+    await using relay = await startRelay(cluster, folder.path, 100);
+    await using daemon = await startDaemon(cluster, { kubeconfig: relay.kubeconfig });
     const connection = await connect(daemon, { awaitFiles: false });
-    const claim = await waitUntil(
-      () => {
-        const mount = now(daemon).files?.mounts.find(({ mountPath }) => mountPath === '/claim');
-        return mount?.state === 'downloading' || mount?.state === 'ready' ? mount : undefined;
-      },
-      { what: 'the claim on its way', interval: 5 },
-    );
+    const claimNow = (): MountedVolume => mountAt(now(daemon), '/claim');
+    await waitUntil(() => claimNow().state === 'downloading', { what: 'the claim on its way', interval: 5 });
+    relay.freeze(true); // no byte more comes
+    const claim = claimNow();
+    assert.equal(claim.state, 'downloading');
+    await assert.rejects(stat(claim.local), { code: 'ENOENT' }, 'nothing half under its name');
     const agent = now(daemon).agent!.pod;
     const { local: account } = mountAt(now(daemon), token);
     await namespace.kubectl(['delete', 'pod', agent, '--grace-period=0', '--force']);
+    relay.cut(true);
+    await waitUntil(() => now(daemon).state === 'reconnecting', { what: 'the loss to be noticed' });
+    relay.freeze(false);
+    relay.cut(false);
     await waitUntil(() => now(daemon).agent?.pod !== agent && now(daemon).state === 'connected', {
       what: 'another agent',
       timeout: 60_000,

@@ -15,11 +15,11 @@ import {
   startTestServer,
   transportTo,
 } from '../testing/apiserver.ts';
+import { connectAsAsked, startConnectProxy } from '../testing/proxy.ts';
 import { createDialer } from './dial.ts';
 import { proxyFor } from './proxy.ts';
 import { createTransport } from './transport.ts';
 import { silentLog } from '../../log.ts';
-import type { IncomingMessage, Server } from 'node:http';
 import type { Socket, Server as TcpServer } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import type { ServerConfig } from '../config/access.ts';
@@ -374,29 +374,6 @@ test('a dial that hangs in the TLS handshake is cancelled with the call', async 
   await assert.rejects(dialled, /enough/);
   silent.close();
 });
-
-async function startConnectProxy(login: string): Promise<{ proxy: Server; seen: string[]; port: number }> {
-  const seen: string[] = [];
-  const proxy = createHttpServer();
-  proxy.on('connect', (request, socket: Socket, head: Buffer) => {
-    if (request.headers['proxy-authorization'] !== `Basic ${Buffer.from(login).toString('base64')}`) {
-      socket.end('HTTP/1.1 407 Proxy Authentication Required\r\n\r\n');
-      return;
-    }
-    seen.push(request.url ?? '');
-    connectAsAsked(request, socket, head);
-  });
-  return { proxy, seen, port: await listen(proxy) };
-}
-
-function connectAsAsked(request: IncomingMessage, socket: Socket, _head: Buffer): void {
-  const [host, port] = (request.url ?? '').split(':');
-  const upstream = connect(Number(port), host);
-  upstream.once('connect', () => {
-    socket.write('HTTP/1.1 200 Connection Established\r\n\r\n');
-    pipeline(socket, upstream, socket, () => {});
-  });
-}
 
 /** As little of SOCKS5 as one connection needs. */
 async function startSocksProxy(): Promise<{ proxy: TcpServer; port: number }> {
