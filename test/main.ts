@@ -13,6 +13,8 @@ import { down, status, up } from './cluster/cluster.ts';
 import { instanceName } from './cluster/instance.ts';
 
 const root = join(import.meta.dirname, '..');
+/** Each test file is a process that loads much of the same. */
+const compiled = join(root, 'node_modules/.cache/node-compile-cache');
 const report = (line: string): void => void process.stderr.write(`test: ${line}\n`);
 const interrupted = new AbortController();
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => interrupted.abort(new Error(signal)));
@@ -85,13 +87,13 @@ if (!['all', 'check', 'unit', 'e2e', 'faults'].includes(part)) usage();
 /** Those that were named; everything without. */
 const files = part === 'faults' ? faults(rest) : rest;
 
-async function run(what: string, args: string[], environment: Record<string, string> = {}): Promise<boolean> {
+async function run(what: string, args: string[]): Promise<boolean> {
   const started = performance.now();
   report(what);
   const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', ...args], {
     cwd: root,
     stdio: 'inherit',
-    env: { ...process.env, ...environment },
+    env: { NODE_COMPILE_CACHE: compiled, ...process.env },
     signal: interrupted.signal,
   });
   const code = await new Promise<number | null>((resolve) => child.on('error', () => resolve(1)).on('close', resolve));
@@ -108,7 +110,7 @@ async function unit(): Promise<boolean> {
   return run(`unit tests (${found.length} files)`, [
     '--test',
     '--test-timeout=300000',
-    '--test-concurrency=2',
+    '--test-concurrency=3',
     ...reporter,
     ...found,
     'test/architecture.test.ts',

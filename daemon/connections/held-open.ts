@@ -4,7 +4,7 @@ import type { OnProgress } from './manager.ts';
 import type { Tie } from './tie.ts';
 
 const code = 'OPEN_CONNECTIONS';
-/** Milliseconds; it is a help, and nothing waits for it that matters more. */
+/** Milliseconds: it is a help, for which a connect must not wait long. */
 const patience = 3000;
 
 const told = ({ session }: Tie): string | undefined =>
@@ -20,7 +20,8 @@ export async function tellHeldOpen(tie: Tie, signal: AbortSignal, onProgress?: O
   if (selector === undefined || target === undefined || proofs.length === 0 || originals?.stopped === true) return;
   try {
     const redirected = { namespace, selector, container: target.container, ports: ports.map(({ remote }) => remote) };
-    const callers = await openConnections(cluster, redirected, { timeout: patience, signal });
+    const bounded = AbortSignal.any([signal, AbortSignal.timeout(patience)]);
+    const callers = await openConnections(cluster, redirected, { signal: bounded });
     const before = told(tie);
     if (callers.size > 0) tie.warn({ code, message: message(tie, callers) }, onProgress);
     else tie.unwarn(code);

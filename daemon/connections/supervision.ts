@@ -211,8 +211,8 @@ export class Supervision {
         const tunnel = tunnels.outbound;
         tie.proved(await proveRedirect(tie.cluster, { session, namespace, targets, tunnel, timeout, signal }));
       }
-      if (isHeldOpen(tie)) await tellHeldOpen(tie, signal);
       if (!signal.aborted && tie.state !== 'connected') tie.setState('connected');
+      if (isHeldOpen(tie)) await tellHeldOpen(tie, signal);
     } catch (error) {
       const { message, hint } = BowlineError.from(error);
       const reason = hint === undefined ? message : `${message} ${hint}`;

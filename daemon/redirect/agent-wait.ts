@@ -102,53 +102,59 @@ async function lookAt(
   );
   if (unscheduled !== undefined) note(`a node (${unscheduled.message ?? unscheduled.reason})`);
   else if (status?.state?.waiting?.reason === 'ContainerCreating' || status === undefined) note('the node to start it');
-  const sidecar = pod.status?.initContainerStatuses?.find(
-    (each) => each.name !== options.container && failureOf(each) !== undefined,
-  );
-  const ofSidecar = sidecar && failureOf(sidecar);
-  const init = pod.status?.initContainerStatuses?.find((each) => each.name === options.container);
-  const failed = (status && failureOf(status)) ?? (init && failureOf(init));
-  if (failed === undefined && (sidecar === undefined || ofSidecar === undefined)) return undefined;
-  const reason = failed?.reason ?? ofSidecar?.reason ?? '';
+  const init = pod.status?.initContainerStatuses ?? [];
+  const own = init.filter((each) => each.name === options.container);
+  for (const each of [...(status === undefined ? [] : [status]), ...own, ...init]) {
+    const failure = failureOf(each);
+    if (failure !== undefined) throw await startFailure(cluster, pod, each, failure, options);
+  }
+  return undefined;
+}
+
+/** Why the agent does not start: its own container, or one of the workload's that must run before it. */
+async function startFailure(
+  cluster: Cluster,
+  { metadata: { name, uid } = {} }: V1Pod,
+  status: V1ContainerStatus,
+  { code, reason }: Failure,
+  options: AgentWaitOptions,
+): Promise<BowlineError> {
   const said = await eventsOf(cluster, options.namespace, options.session, uid, reason);
-  if (failed === undefined) {
-    throw new BowlineError(
+  if (status.name !== options.container) {
+    return new BowlineError(
       'AGENT_FAILED',
-      `The agent's pod waits for the workload's own container ${sidecar?.name} (image ${sidecar?.image}), which does not start: ${reason}.${said}`,
+      `The agent's pod waits for the workload's own container ${status.name} (image ${status.image}), which does not start: ${reason}.${said}`,
       {
         hint: "The agent's pod is a clone of the workload's, sidecars included: a new pod of the workload would not start either.",
-        details: { pod: name, container: sidecar?.name, image: sidecar?.image },
+        details: { pod: name, container: status.name, image: status.image },
       },
     );
   }
-  if (failed.code === 'AGENT_IMAGE_PULL') {
-    throw new BowlineError(
-      'AGENT_IMAGE_PULL',
-      `The agent's image ${options.image} cannot be pulled: ${failed.reason}.${said}`,
-      {
-        hint: 'Name an image that the cluster can pull: --agent-image IMAGE (any image with Node 24 in PATH), or add a pull secret to the workload.',
-        details: { pod: name, image: options.image },
-      },
-    );
+  const details = { pod: name, image: options.image };
+  if (code === 'AGENT_IMAGE_PULL') {
+    return new BowlineError(code, `The agent's image ${options.image} cannot be pulled: ${reason}.${said}`, {
+      hint: 'Name an image that the cluster can pull: --agent-image IMAGE (any image with Node 24 in PATH), or add a pull secret to the workload.',
+      details,
+    });
   }
-  const log =
-    failed.code === 'AGENT_FAILED'
-      ? (status?.state?.terminated?.message ?? status?.lastState?.terminated?.message)
-      : undefined;
-  throw new BowlineError(
-    failed.code,
-    `The agent's container does not start: ${failed.reason}.${log ? ` It said: ${log.trim().slice(0, 500)}` : ''}${said}`,
+  const log = status.state?.terminated?.message ?? status.lastState?.terminated?.message;
+  return new BowlineError(
+    code,
+    `The agent's container does not start: ${reason}.${log ? ` It said: ${log.trim().slice(0, 500)}` : ''}${said}`,
     {
       hint: "The agent image must have Node 24 in PATH and run as the workload's user; see the message of the node above.",
-      details: { pod: name, image: options.image },
+      details,
     },
   );
 }
 
+interface Failure {
+  code: 'AGENT_IMAGE_PULL' | 'AGENT_FAILED';
+  reason: string;
+}
+
 /** A container status that will not pass by waiting. Back-off states come after the kubelet has tried more than once. */
-function failureOf(
-  status: V1ContainerStatus,
-): { code: 'AGENT_IMAGE_PULL' | 'AGENT_FAILED'; reason: string } | undefined {
+function failureOf(status: V1ContainerStatus): Failure | undefined {
   const waiting = status.state?.waiting;
   const reason = [waiting?.reason, waiting?.message].filter(Boolean).join(': ');
   switch (waiting?.reason ?? '') {

@@ -112,7 +112,7 @@ async function restored(namespace: TestNamespace): Promise<void> {
     });
 }
 
-void suite('the keeper', { concurrency: 3, timeout: 600_000 }, () => {
+void suite('the keeper', { concurrency: 5, timeout: 600_000 }, () => {
   void test('comes with the first session and goes with the last; a disconnect leaves nothing of it', async () => {
     await using namespace = await deployWeb();
     await namespace.apply([workload('Deployment', 'api', webSpec()), service('api', 'api', web)]);

@@ -63,7 +63,7 @@ async function reaches(
   return look();
 }
 
-void suite('the end of a redirect', { concurrency: 3, timeout: 300_000 }, () => {
+void suite('the end of a redirect', { concurrency: 5, timeout: 300_000 }, () => {
   // First: it waits the longest.
   void test('a slow API server is waited for; one that stops answering is not waited for for ever, and undone later', async () => {
     await using namespace = await deployWeb();
