@@ -54,6 +54,9 @@ export async function waitUntilFree(
   }
 }
 
+/** Milliseconds that a release may take, beside starting the originals. */
+const releaseLimit = 60_000;
+
 /**
  * Ends somebody else's session in his place. As soon as its Lease is ours he knows that it is not his any more, and lets go
  * too; both do only what is left to be done.
@@ -77,7 +80,14 @@ export async function takeOver(
       });
     }
     const leaseName = claimed?.metadata?.name ?? '';
-    await releaseSession(cluster, { session, holder, leaseName, namespace, drain: 0, patience, signal, onStep });
+    // Not cut off by the caller: from here on nobody else puts it back but a keeper.
+    const limit = AbortSignal.timeout(patience + releaseLimit);
+    await releaseSession(cluster, { session, holder, leaseName, namespace, drain: 0, patience, signal: limit, onStep });
+    if (signal.aborted)
+      throw new BowlineError(
+        'CANCELLED',
+        `Cancelled. Session ${session}, which had the workload, was ended and put back before; nothing is connected.`,
+      );
     return;
   }
 }

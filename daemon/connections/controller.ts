@@ -318,6 +318,9 @@ export class ConnectionController implements Supervised {
 
   async connectAnew(end: AbortSignal): Promise<void> {
     await this.dropTunnels();
+    // Of a try that failed: nobody may renew, mend or judge what is made next by what that one made.
+    this.loss.abort(new BowlineError('SESSION_LAPSED', `${this.name} is connected anew.`));
+    await this.mending;
     const { id, holder, leaseName, namespace } = this.session;
     // Mostly nothing is left: a keeper, or whoever restored it, was there before. Not so after a try that failed.
     const signal = AbortSignal.any([end, AbortSignal.timeout(releaseLimit)]);

@@ -53,6 +53,14 @@ export const Session = z.object({
 });
 export type Session = z.infer<typeof Session>;
 
+/** What is known of a connection before it is taken up again. */
+export function savedConnection(session: Session, reason: string): Connection {
+  const { id, name, context, server, namespace, target, ports, passedOn, originals, warnings, since } = session;
+  const state = session.phase === 'connected' ? 'reconnecting' : 'disconnecting';
+  const place = { id, name, context, server, namespace, target };
+  return { ...place, state, reason, since, ports, passedOn, originals, services: [], warnings };
+}
+
 /** Ten lower-case letters and digits, the first a letter: fits into names and label values. */
 export function newSessionId(): string {
   const alphabet = 'abcdefghijkmnpqrstuvwxyz23456789';

@@ -24,7 +24,7 @@ import { listRedirects } from './redirects.ts';
 import { keeperManifest } from '../redirect/keeper-manifest.ts';
 import { keeperStatus } from './keeper.ts';
 import { planRestore, restoreAll } from './restore.ts';
-import type { Session, SessionStore } from './session.ts';
+import { savedConnection, type Session, type SessionStore } from './session.ts';
 import { sharedPortWarnings } from './surroundings.ts';
 
 export interface ClusterChoice {
@@ -54,6 +54,8 @@ export async function startConnections(options: ConnectionsOptions, signal: Abor
   const { store, names, log, identity, defaultImage } = options;
   const controllers = new Map<string, ConnectionController>();
   const ended = new Map<string, Connection>();
+  /** Saved by an earlier daemon, and not taken up yet because that failed. */
+  const untaken = new Map<string, { connection: Connection; error: BowlineError; giveUp: () => void }>();
   const listeners = new Set<Listener>();
   const clusters = new Map<string, { cluster: Cluster; users: number }>();
   const announce = (change: Parameters<Listener>[0]): void => {
@@ -200,26 +202,61 @@ export async function startConnections(options: ConnectionsOptions, signal: Abor
     return connection;
   }
 
-  /** Takes up or undoes a saved session; where that fails (no network yet, a login that is due) it is tried until it can. */
+  /**
+   * Takes up or undoes a saved session; where that fails (no network yet, a context that is not there) it is shown, and tried
+   * until it can or a disconnect gives it up.
+   */
   async function takeUp(session: Session, stop: AbortSignal): Promise<void> {
-    for (let pause = 1000; ; pause = Math.min(pause * 2, 60_000)) {
+    const { name, phase } = session;
+    const givenUp = new AbortController();
+    for (let pause = 1000; !givenUp.signal.aborted; pause = Math.min(pause * 2, 60_000)) {
       try {
         const { cluster, release } = await useCluster(session.request, stop);
         const controller = controllerFor(session, cluster, release, await options.code());
-        if (session.phase === 'connected') controller.resume();
+        untaken.delete(name);
+        if (phase === 'connected') controller.resume();
         else await controller.undo();
         return;
-      } catch (error) {
+      } catch (failure) {
         stop.throwIfAborted();
-        const { code, message } = BowlineError.from(error);
-        log.error('resume-failed', { connection: session.name, code, reason: message, nextTryMs: pause });
-        await delay(pause, undefined, { signal: stop });
+        const error = BowlineError.from(failure);
+        log.error('resume-failed', { connection: name, code: error.code, reason: error.message, nextTryMs: pause });
+        const connection = savedConnection(session, `${error.message} Next try in ${pause / 1000} s.`);
+        ended.delete(name);
+        untaken.set(name, { connection, error, giveUp: () => givenUp.abort() });
+        announce({ event: connection.state, connection });
+        const signal = AbortSignal.any([stop, givenUp.signal]);
+        await delay(pause, undefined, { signal }).catch(() => stop.throwIfAborted());
       }
     }
   }
 
+  /** Ends on this machine what cannot be taken up; always throws, because the cluster is not asked. `undefined` where no such is meant. */
+  async function giveUp(name: string): Promise<undefined> {
+    const [found, ...others] = named(untaken, name);
+    if (found === undefined || others.length > 0 || named(controllers, name).length > 0) return;
+    const { connection, error } = found;
+    found.giveUp();
+    untaken.delete(connection.name);
+    await store.remove(connection.id);
+    await options.volumes.release(connection.id);
+    if (controllers.size === 0) await names.releaseFormer();
+    announce({ event: 'forgotten', removed: connection.name });
+    throw new BowlineError(
+      error.code,
+      `${connection.name} is not kept on this machine any more, but the cluster could not be asked to put it back: ${error.message}`,
+      {
+        hint: `A keeper does that when the session has lapsed; else \`bowline restore -n ${connection.namespace} --all\`, from where the cluster can be reached.`,
+      },
+    );
+  }
+
   const manager: ConnectionManager = {
-    list: () => [...[...controllers.values()].map((controller) => controller.snapshot()), ...ended.values()],
+    list: () => [
+      ...[...controllers.values()].map((controller) => controller.snapshot()),
+      ...[...untaken.values()].map(({ connection }) => connection),
+      ...ended.values(),
+    ],
     async look() {
       await Promise.all([...controllers.values()].map((controller) => controller.look()));
     },
@@ -258,7 +295,8 @@ export async function startConnections(options: ConnectionsOptions, signal: Abor
               await waitUntilFree(cluster, contended, { seconds: left, signal: abort, onStep });
             }
           } catch (failed) {
-            throw abort.aborted ? new BowlineError('CANCELLED', 'Cancelled; nothing was changed.') : failed;
+            if (!abort.aborted || (failed instanceof BowlineError && failed.code === 'CANCELLED')) throw failed;
+            throw new BowlineError('CANCELLED', 'Cancelled; nothing was changed.');
           } finally {
             release();
           }
@@ -266,7 +304,7 @@ export async function startConnections(options: ConnectionsOptions, signal: Abor
       }
     },
     // Not cancellable on purpose: a release half done helps nobody. The caller may go; it goes on.
-    disconnect: async (name, onProgress) => forget(name) ?? find(name).disconnect(onProgress),
+    disconnect: async (name, onProgress) => forget(name) ?? (await giveUp(name)) ?? find(name).disconnect(onProgress),
     environment: async (name, use, abort) => find(name).environment(use, abort),
     known: async (name, spaces, abort) => find(name).known(spaces, abort),
     inspect: async (name, key, abort) => find(name).inspect(key, abort),

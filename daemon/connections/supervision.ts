@@ -10,6 +10,7 @@ import { agentRunning, describeAgent, type RunningAgent } from '../redirect/agen
 import { proveRedirect } from '../redirect/proof.ts';
 import { isHeldOpen, tellHeldOpen } from './held-open.ts';
 import { keepKeeper, type Kept } from './keeper.ts';
+import { pauseBeforeAnew } from './anew.ts';
 import { confirmOurs, mendAgent, mendOriginals, yieldServices, type Mended } from './mending.ts';
 import { reachAgent } from './reach.ts';
 import { agentLeaves, canSuspend, hasAgent, resumeRedirect, suspendRedirect } from './suspension.ts';
@@ -112,13 +113,15 @@ export class Supervision {
     const { tie } = this;
     tie.setState('reconnecting', `${loss.message} Connecting anew.`);
     tie.log.warn('session-lost', { connection: tie.name, code: loss.code, reason: loss.message });
-    for (let pause = 200; ; pause = Math.min(pause * 2, 5000)) {
+    for (let pause = 200; ; pause *= 2) {
       try {
         return await tie.connectAnew(end);
       } catch (error) {
         end.throwIfAborted();
         const cause = BowlineError.from(error);
-        if (!passes(cause)) throw cause;
+        const longest = pauseBeforeAnew(cause);
+        if (longest === undefined) throw cause;
+        pause = Math.min(pause, longest);
         tie.log.info('anew-failed', { connection: tie.name, code: cause.code, reason: cause.message });
         tie.setState('reconnecting', `${loss.message} Connecting anew: ${cause.message}`);
         await delay(pause * (0.75 + Math.random() / 2), undefined, { signal: end });
@@ -151,7 +154,13 @@ export class Supervision {
         pause.abort();
         if (end !== undefined) return end;
         this.doubted = false;
-        await this.prove(tunnels, 10_000, signal);
+        const proof = new AbortController();
+        const proving = this.prove(tunnels, 10_000, AbortSignal.any([signal, proof.signal]));
+        const endedFirst = await Promise.race([ended.promise, proving]);
+        proof.abort();
+        if (endedFirst === undefined) continue;
+        await proving; // what it is changing in the cluster is changed before anything is undone
+        return endedFirst;
       }
       return { reason: 'ending', leaving: false };
     } finally {
@@ -201,7 +210,7 @@ export class Supervision {
   }
 
   /** Says whether it is proved that requests through the Services arrive here. The tunnels stay, whatever comes out. */
-  private async prove(tunnels: Tunnels, timeout: number, signal: AbortSignal): Promise<void> {
+  private async prove(tunnels: Tunnels, timeout: number, signal: AbortSignal): Promise<undefined> {
     const { tie } = this;
     const { id: session, namespace, proofs: targets } = tie.session;
     try {
@@ -256,7 +265,7 @@ export class Supervision {
         const { session } = tie;
         const { id, namespace, image, target } = session;
         await confirmOurs(tie, signal, answerTimeout);
-        if (!(await hasAgent(cluster, session, signal))) {
+        if (!(await hasAgent(cluster, session, { signal, timeout: answerTimeout }))) {
           await this.suspend(signal);
           await mendAgent(tie, signal);
         }
@@ -288,14 +297,4 @@ export class Supervision {
       }
     }
   }
-}
-
-/** Whether it may be otherwise in a moment: no network yet, or the former session is still being put back. */
-function passes({ code, details }: BowlineError): boolean {
-  if (code === 'ALREADY_REDIRECTED') {
-    return (details?.['holder'] as { machine?: string } | undefined)?.machine === 'being restored';
-  }
-  return ['API_UNREACHABLE', 'CREDENTIALS_FAILED', 'CREDENTIALS_EXPIRED', 'PIPE_FAILED', 'SESSION_LAPSED'].includes(
-    code,
-  );
 }

@@ -3,7 +3,7 @@
  * is one. The saved session says that it is so before it is done, because the Services themselves do not show it.
  */
 import { setTimeout as delay } from 'node:timers/promises';
-import type { Cluster } from '../cluster/cluster.ts';
+import type { CallOptions, Cluster } from '../cluster/cluster.ts';
 import { pods, services } from '../cluster/resources.ts';
 import { sessionLabel } from '../redirect/objects.ts';
 import { readOriginal } from '../redirect/record.ts';
@@ -55,8 +55,8 @@ export async function resumeRedirect(
 }
 
 /** Whether a pod of the session runs and is to stay. */
-export async function hasAgent(cluster: Cluster, { id, namespace }: Session, signal: AbortSignal): Promise<boolean> {
-  const found = await cluster.list(pods, { namespace, labelSelector: `${sessionLabel}=${id}`, signal });
+export async function hasAgent(cluster: Cluster, { id, namespace }: Session, call: CallOptions): Promise<boolean> {
+  const found = await cluster.list(pods, { ...call, namespace, labelSelector: `${sessionLabel}=${id}` });
   return found.some(({ metadata, status }) => metadata?.deletionTimestamp === undefined && status?.phase === 'Running');
 }
 

@@ -114,6 +114,24 @@ void suite('one workload and several people', { concurrency: 3, timeout: 600_000
     await assertAsBefore(namespace, was);
   });
 
+  void test('Ctrl-C in the middle of a take-over: what was begun is finished, and said; nothing is left', async () => {
+    await using namespace = await deployWeb();
+    const was = await before(namespace);
+    const request = { namespace: namespace.name, target: 'deploy/web', stopOriginal: true, withoutKeeper: true };
+    const { name } = await ann.connect(request);
+    const lost = ended(ann, name);
+    const abort = new AbortController();
+    await fails(
+      bob.connect({ ...request, takeOver: true }, abort.signal, (step) => step === 'originals' && abort.abort()),
+      'CANCELLED',
+      /was ended and put back before; nothing is connected/,
+      /^/,
+    );
+    assert.equal((await lost).error?.code, 'TAKEN_OVER');
+    await assertNoSession(namespace);
+    await assertAsBefore(namespace, was, { names: /^(Pod\/web-|EndpointSlice\/|Endpoints\/)/ });
+  });
+
   void test('a Service that another workload of somebody else redirects is refused with its holder', async () => {
     const twin = workload('Deployment', 'twin', podSpec([container(ann.test)]), {
       selector: { matchLabels: { twin: 'yes' } },

@@ -23,6 +23,7 @@ import {
   podSpec,
   service,
   startDaemon,
+  startRelay,
   stateFolder,
   testCluster,
   workload,
@@ -165,6 +166,29 @@ void suite('connections through the tunnels', { timeout: 590_000 }, () => {
       await conforms(inbound(), 256 * mebibyte);
       await fails(connection);
     });
+  });
+
+  test('a link that is cut: long connections of both ways are reset, and do not hang until it is back', async () => {
+    await using relay = await startRelay(daemon.test, folder.path, 0);
+    await using asleep = await startDaemon(daemon.test, { kubeconfig: relay.kubeconfig });
+    const ports = [{ local: machine.port, remote: 4000 }];
+    const { name, ...connection } = await asleep.connect({ namespace: namespace.name, target: 'deploy/near', ports });
+    const ways = [outbound({ name, ...connection }), inbound()];
+    const open = ways.map((way) => asked<{ code: string }>(way, 'keep'));
+    for (const way of ways)
+      await namespace.waitFor('the connection', async () => (await asked<{ count: number }>(way, 'kept')).count === 1);
+    relay.freeze(true);
+    try {
+      // The heartbeat has 6 s for it; this is the bound of a test that has failed.
+      const late = AbortSignal.timeout(30_000);
+      const hangs = once(late, 'abort').then(() => assert.fail('a connection hangs while the link is cut'));
+      for (const each of open) assert.deepEqual(await Promise.race([each, hangs]), { code: 'ECONNRESET' });
+    } finally {
+      relay.freeze(false);
+    }
+    await namespace.waitFor('the tie', async () => asleep.manager.list()[0]?.state === 'connected');
+    await asleep.disconnect(name);
+    await assertAsBefore(namespace, was);
   });
 
   test('behind a proxy with a login, the only way to the API server', async () => {

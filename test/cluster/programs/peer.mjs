@@ -7,6 +7,8 @@
  *   node peer.mjs many HOST PORT COUNT ABREAST   opens and closes that many, so many at a time
  *   node peer.mjs ends HOST PORT                 either side ends first, and still hears the other
  *   node peer.mjs fails HOST PORT                a connection that nobody takes
+ *   node peer.mjs keep HOST PORT                 opens one, says nothing by it, and waits for its end
+ *   node peer.mjs kept HOST PORT                 how many of those the server has had
  *
  * A client prints one line of JSON. What a connection is for its first line says.
  */
@@ -73,12 +75,15 @@ async function answer(socket) {
     await new Promise((resolve) => (letTakersGo = resolve));
     socket.end(JSON.stringify(await hashOf(socket)));
   } else if (what === 'echo') socket.pipe(socket);
+  else if (what === 'keep') kept += 1;
+  else if (what === 'kept') socket.end(String(kept));
   else if (what === 'welcome') {
     socket.end('welcome');
     heard = await text(socket);
   } else if (what === 'heard') socket.end(heard);
 }
 let heard = '';
+let kept = 0;
 
 function dial(host, port, first) {
   const socket = net.connect({ host, port: Number(port), allowHalfOpen: true });
@@ -136,6 +141,18 @@ const clients = {
       const said = await ask(host, port, 'heard');
       if (said !== '') return { first, greeting, said };
     }
+  },
+  async keep(host, port) {
+    const socket = dial(host, port, 'keep');
+    try {
+      await text(socket);
+      return { code: 'an end' };
+    } catch (error) {
+      return { code: error.code };
+    }
+  },
+  async kept(host, port) {
+    return { count: Number(await ask(host, port, 'kept')) };
   },
   async fails(host, port) {
     const before = performance.now();
