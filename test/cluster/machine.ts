@@ -56,6 +56,11 @@ export interface Machine {
   /** No packet passes until restored; nothing is told to either side, as when a laptop sleeps or a VPN is lost. */
   cutLink(): Promise<void>;
   restoreLink(): Promise<void>;
+  /**
+   * Another address in another network from now on, as with another Wi-Fi or a VPN: what was connected from the former one
+   * gets no answer any more, and no word of that.
+   */
+  changeNetwork(): Promise<void>;
   /** The text of its /etc/hosts. */
   hosts(): string;
   /** A path of the machine as this process can open it. */
@@ -74,6 +79,7 @@ export async function startMachine(options: MachineOptions, signal?: AbortSignal
     const isolation = instance === undefined ? 'mnt' : 'net';
     const holder = await startHolder(machines, name, isolation);
     let device: string | undefined;
+    let network = 0;
     if (instance !== undefined && node !== undefined) {
       device = await connectMachine(instance, node.pid, holder, signal);
       recordMachine(machines, name, { holder: recordProcess(holder), isolation, device });
@@ -89,6 +95,16 @@ export async function startMachine(options: MachineOptions, signal?: AbortSignal
       ...machine,
       cutLink: () => setLink('down'),
       restoreLink: () => setLink('up'),
+      changeNetwork: async () => {
+        if (instance === undefined || node === undefined || device === undefined)
+          throw new Error('a machine can change its network only with our own cluster');
+        for (const [pid, end] of [
+          [node.pid, device],
+          [holder, 'eth0'],
+        ] as const)
+          await must(inNetwork(pid, ['ip', '-4', 'addr', 'flush', 'dev', end]));
+        await setAddresses(instance, { nodePid: node.pid, holder, device, network: (network += 1) });
+      },
       [Symbol.asyncDispose]: () => removeMachine(machines, name, node?.pid),
     };
   } catch (error) {
@@ -150,25 +166,40 @@ async function connectMachine(
 ): Promise<string> {
   const number = await addCable(nodePid, holder, signal);
   const device = `${machineDevice}${number}`;
-  const network = `10.201.${instance.slot}`;
-  const [nodeEnd, machineEnd] = [`${network}.${4 * number + 1}`, `${network}.${4 * number + 2}`];
-  await must(inNetwork(nodePid, ['ip', '-batch', '-']), {
-    input: `addr add ${nodeEnd}/30 dev ${device}\nlink set ${device} up\n`,
-    signal,
-  });
+  await must(inNetwork(nodePid, ['ip', 'link', 'set', device, 'up']), { signal });
   await must(inNetwork(holder, ['ip', '-batch', '-']), {
     input: [
       'link set lo up',
-      `addr add ${machineEnd}/30 dev eth0`,
       'link set eth0 up',
       'route add unreachable default',
-      `route add ${instance.nodeAddress} via ${nodeEnd}`,
       `route add unreachable ${instance.pods}`,
       `route add unreachable ${instance.services}`,
     ].join('\n'),
     signal,
   });
+  await setAddresses(instance, { nodePid, holder, device, network: 0 }, signal);
   return device;
+}
+
+interface Cable {
+  nodePid: number;
+  holder: number;
+  /** The node's end. */
+  device: string;
+  /** The first, the second, ... network of this machine. */
+  network: number;
+}
+
+async function setAddresses(instance: Instance, cable: Cable, signal?: AbortSignal): Promise<void> {
+  const { nodePid, holder, device } = cable;
+  const number = Number(device.slice(machineDevice.length));
+  const network = `10.${201 + (cable.network % 2)}.${instance.slot}`;
+  const [nodeEnd, machineEnd] = [`${network}.${4 * number + 1}`, `${network}.${4 * number + 2}`];
+  await must(inNetwork(nodePid, ['ip', 'addr', 'add', `${nodeEnd}/30`, 'dev', device]), { signal });
+  await must(inNetwork(holder, ['ip', '-batch', '-']), {
+    input: `addr add ${machineEnd}/30 dev eth0\nroute add ${instance.nodeAddress} via ${nodeEnd}\n`,
+    signal,
+  });
 }
 
 /** The first number that is free; making the device is what takes it. */
@@ -194,7 +225,7 @@ async function addCable(nodePid: number, holder: number, signal?: AbortSignal): 
   throw new Error('63 machines are joined to this cluster already');
 }
 
-function describe(name: string, holder: number): Omit<Machine, 'cutLink' | 'restoreLink'> {
+function describe(name: string, holder: number): Omit<Machine, 'cutLink' | 'restoreLink' | 'changeNetwork'> {
   const path = (inside: string): string => join(`/proc/${holder}/root`, inside);
   return {
     name,

@@ -71,6 +71,21 @@ export const linkFaults: Fault[] = [
     },
   },
   {
+    name: 'another network, and back: the machine has another address (Wi-Fi, VPN)',
+    cuts: true,
+    async inject(stage, connection) {
+      const began = Date.now();
+      for (let change = 0; change < 2; change += 1) {
+        const changed = Date.now();
+        await stage.dev.machine.changeNetwork();
+        await stage.hears(/^reconnecting: /, changed);
+        await stage.answeredHere();
+        await backAsBefore(stage, connection, changed);
+      }
+      return { began };
+    },
+  },
+  {
     name: 'daemon stopped for 20 s (SIGSTOP)',
     cuts: true,
     async inject(stage, connection) {
