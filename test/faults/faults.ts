@@ -291,11 +291,12 @@ export const machineFaults: Fault[] = [
       await namespace.kubectl(['delete', 'secret', 'login']);
       await stage.hears(/^reconnecting: .*(credential|log in|login)/i, began);
       await delay(Math.max(0, began + 20_000 - Date.now()));
-      const over = Date.now();
+      const asked = Date.now();
       await login(stage);
-      await stage.hears(/^connected/, over);
+      const over = Date.now();
+      await stage.hears(/^connected/, asked);
       await stage.answeredHere();
-      return { began };
+      return { began, over };
     },
     async cleanUp(stage) {
       const { namespace, machine } = stage.dev;
