@@ -47,11 +47,13 @@ export async function keep(cluster: Cluster, options: KeepOptions): Promise<void
     restoring.add(key);
     const { name = '', namespace: where = '', labels } = seen.metadata ?? {};
     const session = labels?.[sessionLabel] ?? '';
+    const holder = seen.spec?.holderIdentity;
     for (let pause = 200; !signal.aborted; pause = Math.min(pause * 2, 5000)) {
       try {
         const claimed = await claimLease(cluster, seen, keeperHolder, { signal });
         if (claimed === undefined) break; // it was renewed, or somebody else ends it
-        log.warn('keeper.restoring', { lease: key, session, holder: seen.spec?.holderIdentity });
+        seen = claimed;
+        log.warn('keeper.restoring', { lease: key, session, holder });
         const onStep = (step: string): void => log.info('keeper.step', { session, step });
         const limit = AbortSignal.any([signal, AbortSignal.timeout(2 * patience)]);
         const done = await releaseSession(cluster, {

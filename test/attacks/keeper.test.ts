@@ -187,8 +187,10 @@ void suite('a keeper, attacked', { timeout: 240_000 }, () => {
     });
     assert.equal(await selector(), redirected);
     assert.equal(await namespace.kubectl(['get', 'deploy/web', '-o', 'jsonpath={.spec.replicas}']), '1');
-    assert.equal((await daemon.manager.keeperStatus({ namespace: namespace.name }, never)).keeper, 'namespace');
-    const { status } = await namespace.get<V1Pod>(`pod/${pod.metadata?.name}`);
-    assert.equal(status?.containerStatuses?.[0]?.restartCount, 0);
+    const { kubeconfig } = daemon.test;
+    const status = await daemon.manager.keeperStatus({ kubeconfig, namespace: namespace.name }, never);
+    assert.equal(status.keeper, 'namespace');
+    const now = await namespace.get<V1Pod>(`pod/${pod.metadata?.name}`);
+    assert.equal(now.status?.containerStatuses?.[0]?.restartCount, 0);
   });
 });
