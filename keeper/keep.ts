@@ -7,12 +7,12 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { V1Lease } from '@kubernetes/client-node';
 import { BowlineError } from '../api/errors.ts';
 import type { Cluster } from '../daemon/cluster/cluster.ts';
-import { leases, services } from '../daemon/cluster/resources.ts';
+import { leases } from '../daemon/cluster/resources.ts';
 import type { Log } from '../daemon/log.ts';
 import { claimLease } from '../daemon/redirect/lease.ts';
 import { keeperAnnotation, keeperHolder, sessionLabel } from '../daemon/redirect/objects.ts';
-import { readOriginal } from '../daemon/redirect/record.ts';
 import { releaseSession } from '../daemon/redirect/release.ts';
+import { Orphans } from './orphans.ts';
 import { leaseKey, Silences } from './silence.ts';
 
 export interface KeepOptions {
@@ -24,14 +24,14 @@ export interface KeepOptions {
 
 /** Milliseconds that stopped originals have to become ready before their Services are led back to them. */
 const patience = 60_000;
-/** Milliseconds for a machine to make a Lease again that somebody deleted. */
-const orphanPatience = 5_000;
 const annotationPath = `/metadata/annotations/${keeperAnnotation.replace('/', '~1')}`;
 
 /** Ends only with the signal. */
-export async function keep(cluster: Cluster, { namespace, log, signal }: KeepOptions): Promise<void> {
+export async function keep(cluster: Cluster, options: KeepOptions): Promise<void> {
+  const { namespace, log, signal } = options;
   const silences = new Silences();
   const restoring = new Set<string>();
+  const orphans = new Orphans(cluster, options);
   const selected = {
     labelSelector: 'app.kubernetes.io/managed-by=bowline',
     ...(namespace === undefined ? {} : { namespace }),
@@ -47,11 +47,13 @@ export async function keep(cluster: Cluster, { namespace, log, signal }: KeepOpt
     restoring.add(key);
     const { name = '', namespace: where = '', labels } = seen.metadata ?? {};
     const session = labels?.[sessionLabel] ?? '';
+    const holder = seen.spec?.holderIdentity;
     for (let pause = 200; !signal.aborted; pause = Math.min(pause * 2, 5000)) {
       try {
         const claimed = await claimLease(cluster, seen, keeperHolder, { signal });
         if (claimed === undefined) break; // it was renewed, or somebody else ends it
-        log.warn('keeper.restoring', { lease: key, session, holder: seen.spec?.holderIdentity });
+        seen = claimed;
+        log.warn('keeper.restoring', { lease: key, session, holder });
         const onStep = (step: string): void => log.info('keeper.step', { session, step });
         const limit = AbortSignal.any([signal, AbortSignal.timeout(2 * patience)]);
         const done = await releaseSession(cluster, {
@@ -78,37 +80,6 @@ export async function keep(cluster: Cluster, { namespace, log, signal }: KeepOpt
     }
     restoring.delete(key);
     arm();
-  };
-
-  /**
-   * A session whose Lease somebody deleted: where its machine does not make it again, nobody else will come for it. Nothing
-   * that it made has gone with the Lease, so there is time.
-   */
-  const restoreOrphan = async (session: string, where: string): Promise<void> => {
-    await delay(orphanPatience, undefined, { signal });
-    const labelSelector = `${sessionLabel}=${session}`;
-    if ((await cluster.list(leases, { namespace: where, labelSelector, signal })).length > 0) return;
-    const options = { session, namespace: where, holder: keeperHolder, leaseName: '', drain: 0, patience, signal };
-    const done = await releaseSession(cluster, { ...options, collect: true, onStep: () => undefined });
-    if (done.length > 0) log.warn('keeper.restored-orphan', { session, done });
-  };
-  const orphan = (session: string, where: string): void => {
-    void restoreOrphan(session, where).catch((error: unknown) => {
-      if (!signal.aborted) log.error('keeper.failed', { session, reason: BowlineError.from(error).message });
-    });
-  };
-  /** Those of which nobody was told: their Lease was deleted while no keeper was there. */
-  const findOrphans = async (): Promise<void> => {
-    const within = namespace === undefined ? {} : { namespace };
-    // In this order: a Lease is there before its Services are redirected, and until they are put back.
-    const redirected = (await cluster.list(services, { ...within, signal })).flatMap((service) => {
-      const session = readOriginal(service)?.session;
-      return session === undefined ? [] : [{ session, namespace: service.metadata?.namespace ?? '' }];
-    });
-    if (redirected.length === 0) return;
-    const held = (await cluster.list(leases, { ...within, signal })).map(({ metadata }) => metadata?.labels);
-    const known = new Set(held.map((labels) => labels?.[sessionLabel]));
-    for (const each of redirected) if (!known.has(each.session)) orphan(each.session, each.namespace);
   };
 
   /** Says on the Lease that somebody watches it: for its holder the proof that a keeper works. */
@@ -171,14 +142,12 @@ export async function keep(cluster: Cluster, { namespace, log, signal }: KeepOpt
       } else if (event.type === 'reset') {
         silences.retain(event.objects);
         event.objects.forEach(see);
-        void findOrphans().catch((error: unknown) => {
-          if (!signal.aborted) log.error('keeper.failed', { reason: BowlineError.from(error).message });
-        });
+        void orphans.find();
       } else if (event.type === 'deleted') {
         silences.forget(event.object);
         const { labels, namespace: where = '' } = event.object.metadata ?? {};
         const session = labels?.[sessionLabel];
-        if (session !== undefined) orphan(session, where);
+        if (session !== undefined) void orphans.lost({ session, namespace: where });
       } else {
         see(event.object);
       }

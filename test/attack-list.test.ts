@@ -13,6 +13,7 @@ const places = {
   'the helper': 'helper/attacks.test.ts',
   'the local API': 'daemon/server/attacks.test.ts',
   'the agent, on a real cluster': 'test/attacks/agent.test.ts',
+  'the keeper, on a real cluster': 'test/attacks/keeper.test.ts',
 };
 
 function attacksIn(file: string): string[] {

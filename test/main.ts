@@ -21,7 +21,7 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => 
 
 const [part = 'all', ...rest] = process.argv.slice(2);
 const matrices = {
-  crash: ['helper-crash', 'crash'],
+  crash: ['helper-crash', 'crash', 'keeper-crash'],
   faults: ['faults'],
   nodes: ['nodes', 'same-node'],
   race: ['race'],

@@ -1,6 +1,7 @@
 /**
  * Whether somebody puts everything back when this machine is gone: a keeper that an administrator installed for the whole
- * cluster, else one of the namespace, else nobody. That one works is not believed but seen: it marks the session's Lease.
+ * cluster, else one of the namespace, else nobody. That one works is not believed but seen: it marks the session's Lease, and
+ * marks it again whenever it is asked.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import type { V1Lease, V1OwnerReference } from '@kubernetes/client-node';
@@ -9,10 +10,10 @@ import type { Connection, KeeperStatus, Warning } from '../../api/schema.ts';
 import { productVersion } from '../../api/version.ts';
 import type { CallOptions, Cluster } from '../cluster/cluster.ts';
 import { leases, replicaSets } from '../cluster/resources.ts';
-import { ensureKeeper, hasKeeper, unmarkLease } from '../redirect/keeper.ts';
+import { askKeeper, ensureKeeper, hasKeeper } from '../redirect/keeper.ts';
 import type { KeeperCode } from '../redirect/keeper-objects.ts';
 import { leaseObject } from '../redirect/lease.ts';
-import { keeperAnnotation, leaseName, sessionObjectName, type Identity } from '../redirect/objects.ts';
+import { keeperAnnotation, keeperLabel, leaseName, sessionObjectName, type Identity } from '../redirect/objects.ts';
 import { sessionOwners } from '../redirect/session-record.ts';
 import type { Prepared } from './prepare.ts';
 import { newSessionId, type Session } from './session.ts';
@@ -78,38 +79,61 @@ export interface Kept extends Tie {
   setKeeper(keeper: Connection['keeper']): void;
 }
 
+/** Looks without a mark until a keeper is taken for gone: one that has marked before, and one that may still be starting. */
+const looks = { marked: 2, starting: 4 };
+
 /**
- * Looks as often as the Lease is renewed whether the keeper that watches this session is still there, and makes it again. Ends
- * with the signal, never rejects. A keeper of the cluster is its administrator's, and none of ours.
+ * Asks as often as the Lease is renewed whether a keeper still watches this session, and makes that of the namespace again
+ * where it is gone. One that is there and does not work is said to be so, and left to whoever made it so. Ends with the
+ * signal, never rejects.
  */
 export async function keepKeeper(tie: Kept, signal: AbortSignal): Promise<void> {
   const { cluster, session, log, name } = tie;
   const { namespace, request } = session;
-  const warned = session.warnings.some(({ code }) => code === 'NO_KEEPER');
-  for (let wanted = session.target !== undefined && !warned; ;) {
+  const isWanted = session.target !== undefined;
+  const lacking = (why: string): void => {
+    const message = `${why} ${withoutKeeper}`;
+    if (tie.session.warnings.some((warning) => warning.message === message)) return;
+    log.warn('keeper-failed', { connection: name, reason: message });
+    tie.warn({ code: 'NO_KEEPER', message });
+    tie.changed('keeper');
+  };
+  let unmarked = 0;
+  for (let wanted = isWanted && !session.warnings.some(({ code }) => code === 'NO_KEEPER'); ;) {
     await delay((request.lapseSeconds * 1000) / 4, undefined, { signal, ref: false }).catch(() => undefined);
     if (signal.aborted) return;
-    if (tie.keeper === 'cluster' || (tie.keeper === undefined && !wanted)) continue;
-    // Whoever cannot look now looks again.
-    if (await hasKeeper(cluster, namespace, { signal }).catch(() => true)) continue;
-    if (tie.keeper !== undefined) {
-      const { leaseName: held, leaseUid: uid = '', holder } = tie.session; // the Lease may have been made again
-      await unmarkLease(cluster, { name: held, namespace, uid, holder }, {}).catch(() => undefined); // where it is still marked, that is seen the next time
-      tie.setKeeper(undefined);
-      log.warn('keeper-gone', { connection: name });
+    const { keeper } = tie;
+    if (keeper === undefined && !wanted) continue;
+    // Whoever cannot look now looks again. A keeper of the cluster has its Deployment where its administrator wants it.
+    const there = keeper === 'cluster' || (await hasKeeper(cluster, namespace, { signal }).catch(() => true));
+    const { leaseName: held, leaseUid: uid = '', holder } = tie.session; // the Lease may have been made again
+    const marked = await askKeeper(cluster, { name: held, namespace, uid, holder }, { signal }).catch(() => undefined);
+    if (there) {
+      if (marked === undefined) continue;
+      unmarked = marked ? 0 : unmarked + 1;
+      if (unmarked < (keeper === undefined ? looks.starting : looks.marked)) continue;
     }
-    wanted = session.target !== undefined;
-    if (!wanted || signal.aborted) continue;
+    if (signal.aborted) return;
+    if (keeper !== undefined) {
+      tie.setKeeper(undefined);
+      log.warn('keeper-gone', { connection: name, keeper });
+    }
+    wanted = isWanted;
+    if (!wanted) continue;
+    if (there) {
+      const [whose, where] =
+        keeper === 'cluster' ? ['the cluster', '-A'] : [`namespace ${namespace}`, `-n ${namespace}`];
+      const find = `kubectl describe replicasets,pods ${where} -l ${keeperLabel}=${keeper ?? 'namespace'}`;
+      lacking(`The keeper of ${whose} gives no sign; \`${find}\` may say why.`);
+      continue;
+    }
     try {
       await makeKeeperAgain(tie, signal);
+      unmarked = 0;
       log.info('keeper-made-again', { connection: name });
     } catch (error) {
-      const why = `The keeper of namespace ${namespace} is gone, and none can be made: ${BowlineError.from(error).message}`;
-      const message = `${why} ${withoutKeeper}`;
-      if (signal.aborted || tie.session.warnings.some((warning) => warning.message === message)) continue;
-      log.warn('keeper-failed', { connection: name, reason: message });
-      tie.warn({ code: 'NO_KEEPER', message });
-      tie.changed('keeper');
+      if (signal.aborted) return;
+      lacking(`No keeper is left in namespace ${namespace}, and none can be made: ${BowlineError.from(error).message}`);
     }
   }
 }

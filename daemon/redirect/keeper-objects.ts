@@ -23,8 +23,8 @@ export const keeperRules: V1PolicyRule[] = [
   { apiGroups: [''], resources: ['services'], verbs: ['get', 'list', 'patch'] },
   // Replica counts.
   { apiGroups: ['apps'], resources: ['deployments', 'statefulsets', 'replicasets'], verbs: ['get', 'patch'] },
-  // What a session's record map says, and its end; bare pods, from the manifest that was kept.
-  { apiGroups: [''], resources: ['configmaps'], verbs: ['get', 'delete'] },
+  // What a session's record map says, and its end, also of one without a Lease; bare pods, from the manifest that was kept.
+  { apiGroups: [''], resources: ['configmaps'], verbs: ['get', 'list', 'delete'] },
   { apiGroups: [''], resources: ['pods'], verbs: ['get', 'create', 'patch'] },
 ];
 

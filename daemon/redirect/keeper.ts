@@ -59,16 +59,23 @@ export async function hasKeeper(cluster: Cluster, namespace: string, call: CallO
 /** Scaled to no pod by somebody. It is made anew and not scaled up: whoever makes a keeper needs no right to change one. */
 const isAtRest = (object: KubernetesObject): boolean => (object as V1Deployment).spec?.replicas === 0;
 
-/** Takes the mark of the namespace's keeper off a Lease, so that the next one has to give a sign of its own. */
-export async function unmarkLease(cluster: Cluster, held: HeldLease, call: CallOptions): Promise<void> {
+/**
+ * Whether a keeper has marked the Lease since it was last asked. It asks by taking the mark off: who still watches puts it
+ * there again at once, who only has a Deployment does not.
+ */
+export async function askKeeper(cluster: Cluster, held: HeldLease, call: CallOptions): Promise<boolean> {
+  const lease = await cluster.find(leases, held.name, held.namespace, call);
+  const mark = lease?.metadata?.annotations?.[keeperAnnotation];
+  if (mark === undefined) return false;
   const path = `/metadata/annotations/${keeperAnnotation.replace('/', '~1')}`;
   const body = [
     { op: 'test' as const, path: '/metadata/uid', value: held.uid },
     { op: 'test' as const, path: '/spec/holderIdentity', value: held.holder },
-    { op: 'test' as const, path, value: 'namespace' },
+    { op: 'test' as const, path, value: mark },
     { op: 'remove' as const, path },
   ];
   await cluster.patch(leases, held.name, held.namespace, { type: 'json', body }, call);
+  return true;
 }
 
 async function ensureRoot(

@@ -64,14 +64,19 @@ const deployWeb = (): Promise<TestNamespace> =>
     labels: restricted,
   });
 
-/** The keeper watches the session; until then nobody would put it back. */
-async function keptBy(of: TestDaemon, name: string): Promise<Connection> {
+/** A connection, once it is as wanted. */
+async function reaches(
+  of: TestDaemon,
+  name: string,
+  what: string,
+  isSo: (connection: Connection) => boolean,
+): Promise<Connection> {
   const { promise, resolve, reject } = Promise.withResolvers<Connection>();
   const look = (): void => {
     const connection = of.manager.list().find((each) => each.name === name);
-    if (connection?.keeper !== undefined) resolve(connection);
+    if (connection !== undefined && isSo(connection)) resolve(connection);
   };
-  const late = setTimeout(() => reject(new Error(`no keeper watches ${name}`)), 60_000);
+  const late = setTimeout(() => reject(new Error(`${name}: not within 60 s: ${what}`)), 60_000);
   const unsubscribe = of.manager.onChange(look);
   look();
   return promise.finally(() => {
@@ -79,6 +84,10 @@ async function keptBy(of: TestDaemon, name: string): Promise<Connection> {
     clearTimeout(late);
   });
 }
+
+/** The keeper watches the session; until then nobody would put it back. */
+const keptBy = (of: TestDaemon, name: string): Promise<Connection> =>
+  reaches(of, name, 'a keeper watches it', ({ keeper }) => keeper !== undefined);
 
 const warningsOf = ({ warnings }: Connection): string[] =>
   warnings.flatMap(({ code, message }) => (code === 'NO_KEEPER' ? [message] : []));
@@ -175,7 +184,7 @@ void suite('the keeper', { concurrency: 5, timeout: 600_000 }, () => {
     ['StatefulSet', 'sts/web'],
     ['Pod', 'pod/web'],
   ] as const) {
-    void test(`starts stopped originals again: ${kind}; killed in the middle it goes on`, async () => {
+    void test(`starts stopped originals again: ${kind}`, async () => {
       const bare = { apiVersion: 'v1', kind, metadata: { name: 'web', labels: { app: 'web' } }, spec: webSpec() };
       const object =
         kind === 'Pod' ? bare : workload(kind, 'web', webSpec(), kind === 'StatefulSet' ? { serviceName: 'web' } : {});
@@ -187,17 +196,6 @@ void suite('the keeper', { concurrency: 5, timeout: 600_000 }, () => {
       });
       const was = await before(namespace);
       await connectAndVanish({ namespace: namespace.name, target, stopOriginal: true });
-      const kill = (): Promise<string> =>
-        namespace.kubectl(['delete', 'pod', '-l', 'bowline.dev/keeper=namespace', '--grace-period=0', '--force']);
-      await namespace.waitFor(
-        'the keeper to begin',
-        async () => {
-          const [lease] = await daemon.cluster.list(leases, { namespace: namespace.name });
-          return lease === undefined || lease.spec?.holderIdentity === 'bowline-keeper';
-        },
-        { interval: 20, timeout: 60_000 },
-      );
-      await kill();
       await restored(namespace);
       assert.match((await namespace.waitFor('the original', () => ask(daemon, namespace, 'web'))).by, /^web/);
       await assertAsBefore(namespace, was, {
@@ -259,16 +257,55 @@ void suite('the keeper', { concurrency: 5, timeout: 600_000 }, () => {
     const { name: mine } = await daemon.connect({ namespace: namespace.name, target: 'deploy/web' });
     const { name } = await other.connect({ namespace: namespace.name, target: 'deploy/api', lapseSeconds: 5 });
     await keptBy(other, name);
-    const isGone = /keeper of namespace .+ is gone, and none can be made: .+ `bowline restore`/;
-    const lacking = Promise.withResolvers<Connection>();
-    const unsubscribe = other.manager.onChange(({ connection }) => {
-      if (connection?.name === name && isGone.test(warningsOf(connection).join())) lacking.resolve(connection);
-    });
+    const isGone = /No keeper is left in namespace .+, and none can be made: .+ `bowline restore`/;
+    const lacking = reaches(other, name, 'a warning', (each) => isGone.test(warningsOf(each).join()));
     await daemon.disconnect(mine);
-    assert.equal((await lacking.promise.finally(unsubscribe)).keeper, undefined);
+    assert.equal((await lacking).keeper, undefined);
     await other.disconnect(name);
     await assertNoSession(namespace);
     await assertAsBefore(namespace, was);
+  });
+
+  void test('one that is there and does not work is said to be so, until it works again', async () => {
+    await using namespace = await deployWeb();
+    const was = await before(namespace);
+    const { name } = await daemon.connect({ namespace: namespace.name, target: 'deploy/web', lapseSeconds: 5 });
+    await keptBy(daemon, name);
+    const run = (image: string): Promise<string> =>
+      namespace.kubectl(['set', 'image', 'deploy/bowline-keeper', `keeper=${image}`]);
+    await run('registry.invalid/none:1');
+    const said = /keeper of namespace .+ gives no sign; `kubectl describe .+` may say why/;
+    const broken = await reaches(daemon, name, 'a warning', (each) => said.test(warningsOf(each).join()));
+    assert.equal(broken.keeper, undefined);
+    await run(daemon.test.nodeImage);
+    assert.deepEqual(warningsOf(await keptBy(daemon, name)), []);
+    await daemon.disconnect(name);
+    await assertNoSession(namespace);
+    await assertAsBefore(namespace, was);
+  });
+
+  void test('a Lease that was deleted while no keeper was there: found by its record, though no Service was redirected', async () => {
+    await using namespace = await deploy(daemon, {
+      objects: [workload('Deployment', 'worker', webSpec())],
+      ready: ['deploy/worker'],
+      urls: [],
+      labels: restricted,
+    });
+    const was = await before(namespace);
+    const request = { namespace: namespace.name, target: 'deploy/worker', stopOriginal: true, lapseSeconds: 600 };
+    await connectAndVanish(request);
+    const scale = (replicas: number): Promise<string> =>
+      namespace.kubectl(['scale', 'deploy/bowline-keeper', `--replicas=${replicas}`]);
+    await scale(0);
+    await namespace.kubectl(['wait', '--for=delete', 'pod', '-l', 'bowline.dev/keeper=namespace', '--timeout=60s'], {
+      timeout: 65_000,
+    });
+    await namespace.kubectl(['delete', 'leases', '--all']);
+    await scale(1);
+    const records = async (): Promise<string> =>
+      namespace.kubectl(['get', 'configmaps', '-l', 'bowline.dev/session', '-o', 'name']);
+    await namespace.waitFor('the session to be put back', async () => (await records()) === '', { timeout: 60_000 });
+    await assertAsBefore(namespace, was, { names: /^Pod\/worker-/ });
   });
 
   void test('uses what its Role lists, and nothing else', async () => {

@@ -2,9 +2,8 @@
 import assert from 'node:assert/strict';
 import { after, before as beforeAll, suite, test } from 'node:test';
 import { BowlineError } from '../../api/errors.ts';
-import { ConnectRequest, type ConnectInput } from '../../api/schema.ts';
-import { bundleKeeper } from '../../keeper/bundle.ts';
-import { keeperManifest } from '../../daemon/redirect/keeper-manifest.ts';
+import { ConnectRequest, type Connection, type ConnectInput } from '../../api/schema.ts';
+import { leases } from '../../daemon/cluster/resources.ts';
 import type { TestNamespace } from '../cluster/namespace.ts';
 import { distrolessImage } from '../cluster/stock-images.ts';
 import { login, rbacGroup, rulesOf, writeKubeconfig, type Rule } from './login.ts';
@@ -234,7 +233,7 @@ void suite('the Roles of docs/rights', { concurrency: 2, timeout: 600_000 }, () 
     await assertAsBefore(namespace, was);
   });
 
-  void test('--stop-original without a keeper is refused before anything of the workload is touched; a keeper of the cluster is seen', async () => {
+  void test('--stop-original without a keeper is refused before anything of the workload is touched; a keeper of the cluster is seen, missed, and restores', async () => {
     await using namespace = await deployWeb();
     const kubeconfig = await login(namespace, {
       user: 'user',
@@ -252,12 +251,7 @@ void suite('the Roles of docs/rights', { concurrency: 2, timeout: 600_000 }, () 
     );
 
     const system = `${namespace.name}-system`;
-    const manifest = keeperManifest({
-      namespace: system,
-      scope: 'cluster',
-      image: daemon.test.nodeImage,
-      code: await bundleKeeper(),
-    });
+    const manifest = await daemon.manager.keeperManifest({ namespace: system });
     // Its cluster-wide names are those of this test; more than one may be there.
     const input = manifest
       .replaceAll('name: bowline-keeper\n', `name: ${system}\n`)
@@ -272,12 +266,25 @@ void suite('the Roles of docs/rights', { concurrency: 2, timeout: 600_000 }, () 
         async () =>
           (await daemon.manager.keeperStatus({ kubeconfig, namespace: namespace.name }, never)).keeper === 'cluster',
       );
-      const connection = await daemon.connect(request);
-      assert.equal(
-        connection.warnings.some(({ code }) => code === 'NO_KEEPER'),
-        false,
-      );
-      await daemon.disconnect(connection.name);
+      await using state = await stateFolder();
+      const machine = await startDaemon(daemon.test, { stateFolder: state.path });
+      const { name } = await machine.connect({ ...request, lapseSeconds: 5 });
+      const reaches = (what: string, isSo: (connection: Connection) => boolean): Promise<boolean> =>
+        namespace.waitFor(what, async () => machine.manager.list().some((each) => each.name === name && isSo(each)));
+      const warned = ({ warnings }: Connection): boolean => warnings.some(({ code }) => code === 'NO_KEEPER');
+      const scale = (replicas: number): Promise<string> =>
+        namespace.cluster.kubectl(['scale', `deploy/${system}`, '-n', system, `--replicas=${replicas}`]);
+      const kept = (each: Connection): boolean => each.keeper === 'cluster' && !warned(each);
+      await reaches('the keeper of the cluster', kept);
+      await scale(0);
+      await reaches('no keeper', (each) => each.keeper === undefined && warned(each));
+      await scale(1);
+      await reaches('the keeper of the cluster again', kept);
+      await machine.crash();
+      const none = async (): Promise<boolean> =>
+        (await daemon.cluster.list(leases, { namespace: namespace.name })).length === 0;
+      await namespace.waitFor('the keeper to put everything back', none, { timeout: 60_000 });
+      assert.match((await namespace.waitFor('the original', () => ask(daemon, namespace, 'web'))).by, /^web-/);
       await assertAsBefore(namespace, was, anew);
     } finally {
       await namespace.cluster.kubectl(['delete', '-f', '-', '--wait=false'], { input });
