@@ -21,6 +21,10 @@ export interface LoadRecord {
   port?: number;
 }
 
+/** On a connection that was open at that moment, and was reset: a cut link or a killed machine may do that, and to no later one. */
+export const wasCutOff = ({ at, error }: LoadRecord, moment: number): boolean =>
+  at <= moment && /ECONNRESET|socket hang up/.test(error ?? '');
+
 export interface LoadSummary {
   requests: number;
   failed: LoadRecord[];

@@ -10,7 +10,7 @@ import { silentLog, type Log } from '../../daemon/log.ts';
 import { sessionLabel, sessionObjectName } from '../../daemon/redirect/objects.ts';
 import { readOriginal } from '../../daemon/redirect/record.ts';
 import { writeKubeconfig } from './login.ts';
-import { startLoad } from '../cluster/load.ts';
+import { startLoad, wasCutOff } from '../cluster/load.ts';
 import type { TestNamespace } from '../cluster/namespace.ts';
 import {
   ask,
@@ -555,11 +555,8 @@ void suite('the end of a redirect', { concurrency: 5, timeout: 300_000 }, () => 
       );
       await assertNoSession(namespace);
       const { subject } = await load.stop();
-      // A connection that was open to the machine when it was cut off may be reset; a new one may not fail.
-      const wasOpen = ({ at, error }: { at: number; error?: string }): boolean =>
-        at <= cutAt && /ECONNRESET|socket hang up/.test(error ?? '');
       assert.deepEqual(
-        subject.failed.filter((record) => !wasOpen(record)),
+        subject.failed.filter((record) => !wasCutOff(record, cutAt)),
         [],
       );
     }
