@@ -18,7 +18,7 @@ import { openCluster } from '../../daemon/cluster/open.ts';
 import type { ConnectionManager, OnProgress } from '../../daemon/connections/manager.ts';
 import { Session } from '../../daemon/connections/session.ts';
 import { startConnections } from '../../daemon/connections/start.ts';
-import { silentLog, type Log } from '../../daemon/log.ts';
+import { silentLog } from '../../daemon/log.ts';
 import { startNames } from '../../daemon/names/manager.ts';
 import { openJsonFile, openJsonFolder } from '../../daemon/state/json-files.ts';
 import { VolumeRegistry, type Made } from '../../daemon/volumes/registry.ts';
@@ -47,7 +47,6 @@ export interface TestDaemonOptions {
   stateFolder?: string;
   /** False: it makes no keeper, as if it could not. */
   keeper?: boolean;
-  log?: Log;
   /** Whose it is; default this process's user on this host. */
   identity?: { user: string; host: string };
 }
@@ -117,7 +116,7 @@ export async function startDaemon(test: TestCluster, options: TestDaemonOptions 
         options.keeper === false ? Promise.reject(new Error('This test makes no keeper.')) : bundleKeeper(),
       defaultImage: test.nodeImage,
       identity: options.identity ?? { user: userInfo().username, host: hostname() },
-      log: options.log ?? silentLog,
+      log: silentLog,
     },
     lifetime.signal,
   );
