@@ -35,10 +35,11 @@ void suite('a keeper, attacked', { timeout: 240_000 }, () => {
       urls: ['web'],
     });
     await daemon.connect({ namespace: namespace.name, target: 'deploy/web' });
-    pod = await namespace.waitFor('a keeper that watches', async () => {
+    const seen = async (): Promise<V1Pod | undefined> => {
       if (daemon.manager.list()[0]?.keeper === undefined) return undefined;
       return (await namespace.get<{ items: V1Pod[] }>('pods', '-l', keeperLabel)).items[0];
-    });
+    };
+    pod = await namespace.waitFor('a keeper that watches', seen, { timeout: 60_000 });
   });
   after(async () => {
     await daemon?.[Symbol.asyncDispose]();

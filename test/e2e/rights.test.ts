@@ -270,7 +270,9 @@ void suite('the Roles of docs/rights', { concurrency: 2, timeout: 600_000 }, () 
       const machine = await startDaemon(daemon.test, { stateFolder: state.path });
       const { name } = await machine.connect({ ...request, lapseSeconds: 5 });
       const reaches = (what: string, isSo: (connection: Connection) => boolean): Promise<boolean> =>
-        namespace.waitFor(what, async () => machine.manager.list().some((each) => each.name === name && isSo(each)));
+        namespace.waitFor(what, async () => machine.manager.list().some((each) => each.name === name && isSo(each)), {
+          timeout: 60_000,
+        });
       const warned = ({ warnings }: Connection): boolean => warnings.some(({ code }) => code === 'NO_KEEPER');
       const scale = (replicas: number): Promise<string> =>
         namespace.cluster.kubectl(['scale', `deploy/${system}`, '-n', system, `--replicas=${replicas}`]);

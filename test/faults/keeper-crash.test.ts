@@ -57,6 +57,18 @@ const chosen = cells.filter((cell, index) =>
   wanted === undefined ? index % 8 === seed % 8 : new RegExp(wanted).test(nameOf(cell)),
 );
 
+/** A keeper in this process, until it is killed or disposed. */
+function keepHere(cluster: Cluster, namespace: TestNamespace, end = new AbortController()): AsyncDisposable {
+  const options = { namespace: namespace.name, log: silentLog, signal: end.signal };
+  const keeping = keep(cluster, options).catch(() => undefined);
+  return {
+    async [Symbol.asyncDispose]() {
+      end.abort();
+      await keeping;
+    },
+  };
+}
+
 /** The same cluster, which tells each write by its name when it is done, and answers it after that. */
 function watched(cluster: Cluster, written: (write: string) => Promise<void>): Cluster {
   const verbs = new Set<PropertyKey>(['create', 'replace', 'patch', 'delete']);
@@ -149,7 +161,6 @@ void suite('a keeper, killed after each of its writes', { concurrency: 4, timeou
   for (const cell of chosen) {
     void test(nameOf(cell), async () => {
       await using left = await vanish(daemon, cell);
-      const options = { namespace: left.namespace.name, log: silentLog };
       const written: string[] = [];
       const killed = new AbortController();
       const dying = watched(daemon.cluster, async (write) => {
@@ -158,17 +169,13 @@ void suite('a keeper, killed after each of its writes', { concurrency: 4, timeou
         // Whoever is killed gets no answer any more.
         if (killed.signal.aborted) await new Promise(() => undefined);
       });
-      const keeping = keep(dying, { ...options, signal: killed.signal }).catch(() => undefined);
+      await using _first = keepHere(dying, left.namespace, killed);
       const expected = cell.kill === 0 ? cell.writes : cell.writes.slice(0, cell.kill);
       const enough = async (): Promise<boolean> => written.length >= expected.length;
       await left.namespace.waitFor('the writes of the first keeper', enough, { timeout: 90_000 });
 
-      const end = new AbortController();
-      const next = keep(daemon.cluster, { ...options, signal: end.signal }).catch(() => undefined);
+      await using _next = keepHere(daemon.cluster, left.namespace);
       await left.isRestoredOnce();
-      killed.abort();
-      end.abort();
-      await Promise.all([keeping, next]);
       assert.deepEqual(written, expected);
     });
   }
@@ -191,15 +198,11 @@ if (wanted !== undefined && new RegExp(wanted).test(restart))
         claimed = true;
         await killProgram(instance, 'kube-apiserver');
       });
-      const end = new AbortController();
-      const options = { namespace: left.namespace.name, log: silentLog, signal: end.signal };
-      const keeping = keep(restarted, options).catch(() => undefined);
+      await using _ = keepHere(restarted, left.namespace);
       await left.namespace.waitFor('the claim', async () => claimed, { timeout: 60_000 });
       await left.namespace.waitFor('the API server', () => daemon.test.kubectl(['get', '--raw', '/readyz']), {
         timeout: 60_000,
       });
       await left.isRestoredOnce();
-      end.abort();
-      await keeping;
     });
   });
