@@ -10,6 +10,7 @@ import { makePrivateFolder } from '../api/private-folder.ts';
 import type { DaemonStatus } from '../api/schema.ts';
 import { productVersion } from '../api/version.ts';
 import type { ConnectionManager } from './connections/manager.ts';
+import type { ObjectLister } from './doctor/objects.ts';
 import { openLogFile } from './log-file.ts';
 import type { Log } from './log.ts';
 import { releaseAll } from './release-all.ts';
@@ -25,6 +26,7 @@ export interface DaemonParts {
   manager: ConnectionManager;
   helper(): Promise<DaemonStatus['helper']>;
   probes: DoctorProbe[];
+  objects: ObjectLister;
 }
 
 export interface DaemonOptions {
@@ -82,6 +84,7 @@ export async function runDaemon(options: DaemonOptions): Promise<boolean> {
     holds,
     operations,
     probes: parts.probes,
+    objects: parts.objects,
     snapshot,
     logFile: paths.logFile,
     takenUp: Promise.race([resuming, setTimeout(takeUpBound, undefined, { ref: false })]),

@@ -6,6 +6,7 @@ import type { Answer, CallOutput, RouteName, RouteOf } from '../../api/routes.ts
 import type { DaemonStatus, DoctorCheck, DoctorRequest } from '../../api/schema.ts';
 import { productVersion } from '../../api/version.ts';
 import type { ConnectionManager, OnProgress } from '../connections/manager.ts';
+import type { ObjectLister } from '../doctor/objects.ts';
 import type { Holds } from './holds.ts';
 import type { Operations } from './operations.ts';
 import type { StateFeed } from './state-feed.ts';
@@ -19,6 +20,7 @@ export interface HandlerParts {
   holds: Holds;
   operations: Operations;
   probes: DoctorProbe[];
+  objects: ObjectLister;
   snapshot(): Promise<DaemonStatus>;
   logFile: string;
   /** Resolves when the connections of a former daemon are known again, within a bound. */
@@ -53,6 +55,7 @@ export function createHandlers(parts: HandlerParts): Handlers {
       return { connections: manager.list() };
     },
     redirects: async ({ body }, signal) => ({ redirects: await manager.redirects(body, signal) }),
+    objects: ({ body }, signal) => parts.objects(body, signal),
     planConnect: ({ body }, signal) => manager.plan(body, signal),
     planRestore: ({ body }, signal) => manager.planRestore(body, signal),
     async environment({ params, query }, signal) {

@@ -47,6 +47,7 @@ async function examine(namespace: TestNamespace, more: object = {}): Promise<Map
     manager: daemon.manager,
     env: process.env,
     home: '/nonexistent',
+    uid: process.getuid?.(),
   });
   const request = { kubeconfig, namespace: namespace.name, target: 'deploy/web', agentImage: nodeImage, ...more };
   return Map.groupBy(await probe(request, never), ({ check }) => check);
