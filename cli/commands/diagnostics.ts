@@ -41,11 +41,12 @@ export function diagnosticsCommand(io: Io): Command {
     });
 }
 
+const bound = (): AbortSignal => AbortSignal.timeout(30_000);
+
 async function collect(io: Io): Promise<Record<string, unknown>> {
   const daemon = await daemonIfAnything(io).catch((error: unknown) => ({ problem: asText(error) }));
   const client = daemon === undefined || 'problem' in daemon ? undefined : daemon;
   const body = place({}, io.facts.env);
-  const bound = (): AbortSignal => AbortSignal.timeout(30_000);
   const [status, redirects, objects, doctor, helper, log] = await Promise.all([
     client === undefined ? (daemon ?? 'not running') : ask(() => client.call('status', {})),
     client && ask(() => client.call('redirects', { body }, bound())),

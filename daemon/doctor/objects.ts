@@ -1,7 +1,7 @@
 /** What Bowline has in a cluster, of sessions and keepers: what each object is, and never what it holds. */
 import type { KubernetesObject } from '@kubernetes/client-node';
 import { BowlineError } from '../../api/errors.ts';
-import type { ClusterObject, ClusterObjects, ObjectsRequest } from '../../api/schema.ts';
+import type { ClusterObject, ClusterObjects } from '../../api/schema.ts';
 import type { CallOptions, Cluster } from '../cluster/cluster.ts';
 import {
   configMaps,
@@ -20,9 +20,10 @@ import type { ConnectionManager } from '../connections/manager.ts';
 import { namespacesOf } from '../connections/redirects.ts';
 import type { ConnectionsOptions } from '../connections/start.ts';
 import { managedBy, originalAnnotation, sessionLabel } from '../redirect/objects.ts';
+import type { ObjectLister } from '../server/handlers.ts';
 
-const [[key, value] = []] = Object.entries(managedBy);
-const managed = `${key}=${value}`;
+const managedKey = 'app.kubernetes.io/managed-by';
+const managed = `${managedKey}=${managedBy[managedKey]}`;
 
 /** An agent has the workload's labels, whatever these say of who manages it. */
 const kinds: Array<[resource: Resource<KubernetesObject>, ...labelSelectors: Array<string | undefined>]> = [
@@ -43,8 +44,6 @@ export interface ObjectListerOptions {
   openCluster: ConnectionsOptions['openCluster'];
   manager: ConnectionManager;
 }
-
-export type ObjectLister = (request: ObjectsRequest, signal: AbortSignal) => Promise<ClusterObjects>;
 
 /** In the namespace that is named; else in the context's own and those of this machine's connections. */
 export function objectLister({ openCluster, manager }: ObjectListerOptions): ObjectLister {
@@ -89,7 +88,7 @@ const isRedirected = ({ metadata }: KubernetesObject): boolean =>
 
 const isOurs = (object: KubernetesObject): boolean => {
   const labels = object.metadata?.labels ?? {};
-  return labels[sessionLabel] !== undefined || labels[key ?? ''] === value || isRedirected(object);
+  return labels[sessionLabel] !== undefined || labels[managedKey] === managedBy[managedKey] || isRedirected(object);
 };
 
 function described(kind: string, namespace: string, object: KubernetesObject): ClusterObject {

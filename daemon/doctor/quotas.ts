@@ -47,7 +47,7 @@ export const quotas: ClusterCheck = async ({ cluster, namespace, held, planned, 
           '`bowline connect TARGET --dry-run` says why not.',
         ),
       ];
-    const claims = await missing(cluster, namespace, plan, { signal });
+    const claims = await claimsOfPlan(cluster, namespace, plan, { signal });
     const short = found.flatMap((quota) => shortages(quota, claims));
     return short.length > 0
       ? short
@@ -65,7 +65,12 @@ export const quotas: ClusterCheck = async ({ cluster, namespace, held, planned, 
 };
 
 /** What of the plan is not there yet: the agent's code and the keeper are shared by the sessions of a namespace. */
-async function missing(cluster: Cluster, namespace: string, plan: Plan, call: CallOptions): Promise<Claim[]> {
+export async function claimsOfPlan(
+  cluster: Cluster,
+  namespace: string,
+  plan: Plan,
+  call: CallOptions,
+): Promise<Claim[]> {
   const made = plan.actions.filter(({ verb }) => verb === 'create').map(({ body }) => body as KubernetesObject);
   const there = await Promise.all(
     made.map(async ({ kind, metadata }) => {

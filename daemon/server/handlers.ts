@@ -3,16 +3,18 @@ import { BowlineError } from '../../api/errors.ts';
 import { readLogLines } from '../../api/log-lines.ts';
 import { openApi } from '../../api/openapi.ts';
 import type { Answer, CallOutput, RouteName, RouteOf } from '../../api/routes.ts';
-import type { DaemonStatus, DoctorCheck, DoctorRequest } from '../../api/schema.ts';
+import type { ClusterObjects, DaemonStatus, DoctorCheck, DoctorRequest, ObjectsRequest } from '../../api/schema.ts';
 import { productVersion } from '../../api/version.ts';
 import type { ConnectionManager, OnProgress } from '../connections/manager.ts';
-import type { ObjectLister } from '../doctor/objects.ts';
 import type { Holds } from './holds.ts';
 import type { Operations } from './operations.ts';
 import type { StateFeed } from './state-feed.ts';
 
 /** One subject of the doctor; it answers what it found and does not throw. */
 export type DoctorProbe = (request: DoctorRequest, signal: AbortSignal) => Promise<DoctorCheck[]>;
+
+/** What Bowline has in a cluster. */
+export type ObjectLister = (request: ObjectsRequest, signal: AbortSignal) => Promise<ClusterObjects>;
 
 export interface HandlerParts {
   manager: ConnectionManager;
