@@ -43,8 +43,8 @@ export const quotas: ClusterCheck = async ({ cluster, namespace, held, planned, 
       return [
         warning(
           'quota',
-          `${named} may refuse what a connect makes; what that is can not be told, because it can not be planned.`,
-          '`bowline connect TARGET --dry-run` says why not.',
+          `${named} may refuse what a connect makes: what that would be is not known, because it cannot be planned.`,
+          '`bowline connect --dry-run` says why.',
         ),
       ];
     const claims = await claimsOfPlan(cluster, namespace, plan, { signal });

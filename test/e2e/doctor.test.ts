@@ -9,10 +9,13 @@ import type { DoctorCheck } from '../../api/schema.ts';
 import { openCluster } from '../../daemon/cluster/open.ts';
 import { daemonSets } from '../../daemon/cluster/resources.ts';
 import { clusterProbe } from '../../daemon/doctor/cluster.ts';
+import type { ConnectionsOptions } from '../../daemon/connections/start.ts';
+import { objectLister } from '../../daemon/doctor/objects.ts';
 import { claimsOfPlan } from '../../daemon/doctor/quotas.ts';
 import { bytesOrCores } from '../../daemon/environment/quantity.ts';
 import { silentLog } from '../../daemon/log.ts';
 import type { TestNamespace } from '../cluster/namespace.ts';
+import { login, rulesOf } from './login.ts';
 import {
   assertAsBefore,
   before,
@@ -21,6 +24,7 @@ import {
   podSpec,
   service,
   startDaemon,
+  startProgram,
   stateFolder,
   testCluster,
   workload,
@@ -44,6 +48,9 @@ const deployWeb = (more: object = {}, containers: object[] = [container(daemon.t
     urls: [],
   });
 
+const open: ConnectionsOptions['openCluster'] = (choice, signal) =>
+  openCluster({ ...choice, env: process.env, home: '/nonexistent', log: silentLog }, signal);
+
 async function examine(
   namespace: TestNamespace,
   more: object = {},
@@ -51,8 +58,7 @@ async function examine(
 ): Promise<Map<string, DoctorCheck[]>> {
   const { kubeconfig, nodeImage } = daemon.test;
   const probe = clusterProbe({
-    openCluster: (choice, signal) =>
-      openCluster({ ...choice, env: process.env, home: '/nonexistent', log: silentLog }, signal),
+    openCluster: open,
     manager: daemon.manager,
     env: process.env,
     home: '/nonexistent',
@@ -88,7 +94,7 @@ const stateOf = (checks: Map<string, DoctorCheck[]>, name: string): string[] =>
 const textOf = (checks: Map<string, DoctorCheck[]>, name: string): string =>
   (checks.get(name) ?? []).map(({ message, hint }) => `${message} ${hint ?? ''}`).join('\n');
 
-void suite('the doctor', { concurrency: 3, timeout: 175_000 }, () => {
+void suite('the doctor', { concurrency: 3, timeout: 300_000 }, () => {
   void test('a workload that can be redirected: every check is well, nothing is touched', async () => {
     await using namespace = await deployWeb();
     const was = await before(namespace);
@@ -159,7 +165,8 @@ void suite('the doctor', { concurrency: 3, timeout: 175_000 }, () => {
     const counted = async (): Promise<boolean> => Object.keys(await used()).length === Object.keys(hard).length;
     await namespace.waitFor('the quota to be counted', counted);
     const was = await used();
-    const request = { namespace: namespace.name, target: 'deploy/web', ports: [{ local: 1, remote: 8080 }] };
+    await using program = await startProgram();
+    const request = { namespace: namespace.name, target: 'deploy/web', ports: [{ local: program.port, remote: 8080 }] };
     const plan = await daemon.plan(request);
     const claims = await claimsOfPlan(daemon.cluster, namespace.name, plan, {});
     const expected = Object.fromEntries(
@@ -178,6 +185,10 @@ void suite('the doctor', { concurrency: 3, timeout: 175_000 }, () => {
         .catch(() => assert.deepEqual(seen, expected));
       const connected = await examine(namespace);
       assert.match(textOf(connected, 'quota'), /\(wide\) have admitted what .*web made/);
+      const local = new RegExp(
+        `^localhost:${program.port}, which answers for the pod's port 8080, has a program of yours`,
+      );
+      assert.match(textOf(connected, 'local-port'), local);
     } finally {
       await daemon.disconnect(name);
     }
@@ -244,5 +255,43 @@ void suite('the doctor', { concurrency: 3, timeout: 175_000 }, () => {
     assert.deepEqual([...stateOf(checks, 'rights'), ...stateOf(checks, 'rights-stop')], ['failure', 'failure']);
     assert.match(textOf(checks, 'rights'), /leases/);
     assert.ok(![...checks.values()].flat().some(({ message }) => message.includes(token)));
+  });
+
+  void test('a user who may redirect and no more: what he may not see is said not to be known, and fails nothing', async () => {
+    await using namespace = await deployWeb();
+    await using folder = await stateFolder();
+    const rules = await rulesOf('redirect.yaml');
+    const kubeconfig = await login(namespace, { user: 'user', rules, folder: folder.path });
+    const request = { namespace: namespace.name, target: 'deploy/web', kubeconfig };
+    await namespace.waitFor('the rights to be in force', () =>
+      daemon.plan(request).then(
+        () => true,
+        () => false,
+      ),
+    );
+    const checks = await examine(namespace, { kubeconfig });
+    for (const check of ['rights', 'target', 'owner', 'services'])
+      assert.deepEqual(stateOf(checks, check), ['ok'], `${check}: ${textOf(checks, check)}`);
+    for (const check of ['pod-security', 'quota', 'admission', 'image', 'autoscaler']) {
+      assert.deepEqual(stateOf(checks, check), ['warning'], `${check}: ${textOf(checks, check)}`);
+      assert.match(textOf(checks, check), /^You may not (look at|create)/);
+    }
+    assert.match(textOf(checks, 'services'), /^You may not look into namespace kube-system/);
+    const failed = [...checks.values()].flat().filter(({ state }) => state === 'failure');
+    assert.deepEqual(
+      failed.map(({ check }) => check),
+      ['rights-stop'],
+    );
+
+    const list = objectLister({ openCluster: open, manager: daemon.manager });
+    const { unreadable } = await list({ kubeconfig, namespace: namespace.name }, never);
+    assert.deepEqual(unreadable.map(({ kind }) => kind).sort(), [
+      'Deployment',
+      'Role',
+      'RoleBinding',
+      'Secret',
+      'ServiceAccount',
+    ]);
+    assert.ok(unreadable.every(({ why }) => why.length > 0));
   });
 });
