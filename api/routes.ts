@@ -5,6 +5,7 @@
  */
 import * as z from 'zod/mini';
 import {
+  ClusterObjects,
   Connection,
   ConnectRequest,
   DaemonStatus,
@@ -19,6 +20,7 @@ import {
   KeeperRequest,
   KeeperStatus,
   LogLine,
+  ObjectsRequest,
   Plan,
   PodInspection,
   Progress,
@@ -81,6 +83,14 @@ export const routes = {
     summary: "Everybody's redirects in a namespace, or in all, as the cluster says",
     body: RedirectsRequest,
     answer: z.object({ redirects: z.array(Redirect) }),
+  },
+  objects: {
+    method: 'POST',
+    path: '/v1/objects',
+    kind: 'one',
+    summary: 'The objects of sessions and keepers in the cluster: kinds, names, ages and labels, never what they hold',
+    body: ObjectsRequest,
+    answer: ClusterObjects,
   },
   connect: {
     method: 'POST',

@@ -307,6 +307,36 @@ export const Redirect = z.object({
 });
 export type Redirect = z.infer<typeof Redirect>;
 
+export const ObjectsRequest = z.object({
+  kubeconfig: optional(text),
+  context: optional(text),
+  /** Default: the context's, and those of this machine's connections in it. */
+  namespace: optional(text),
+});
+export type ObjectsRequest = z.infer<typeof ObjectsRequest>;
+
+/** One object in the cluster, without anything that it holds. */
+export const ClusterObject = z.object({
+  kind: text,
+  namespace: text,
+  name: text,
+  /** ISO 8601. */
+  created: optional(text),
+  /** ISO 8601: when it was deleted, while it still ends. */
+  deleted: optional(text),
+  labels: z.record(text, text),
+  /** A Service of somebody else, which leads to an agent. */
+  redirected: optional(z.boolean()),
+});
+export type ClusterObject = z.infer<typeof ClusterObject>;
+
+export const ClusterObjects = z.object({
+  objects: z.array(ClusterObject),
+  /** Kinds that the caller could not list. */
+  unreadable: z.array(z.object({ kind: text, namespace: text, why: text })),
+});
+export type ClusterObjects = z.infer<typeof ClusterObjects>;
+
 export const KeeperRequest = z.object({
   kubeconfig: optional(text),
   context: optional(text),

@@ -13,7 +13,7 @@ import type { ConnectionManager } from './connections/manager.ts';
 import { openLogFile } from './log-file.ts';
 import type { Log } from './log.ts';
 import { releaseAll } from './release-all.ts';
-import { createHandlers, type DoctorProbe } from './server/handlers.ts';
+import { createHandlers, type DoctorProbe, type ObjectLister } from './server/handlers.ts';
 import { createHolds } from './server/holds.ts';
 import { createOperations } from './server/operations.ts';
 import { startServer } from './server/server.ts';
@@ -25,6 +25,7 @@ export interface DaemonParts {
   manager: ConnectionManager;
   helper(): Promise<DaemonStatus['helper']>;
   probes: DoctorProbe[];
+  objects: ObjectLister;
 }
 
 export interface DaemonOptions {
@@ -82,6 +83,7 @@ export async function runDaemon(options: DaemonOptions): Promise<boolean> {
     holds,
     operations,
     probes: parts.probes,
+    objects: parts.objects,
     snapshot,
     logFile: paths.logFile,
     takenUp: Promise.race([resuming, setTimeout(takeUpBound, undefined, { ref: false })]),

@@ -20,6 +20,7 @@ import { runDaemon, type DaemonOptions } from './daemon.ts';
 import { clusterProbe } from './doctor/cluster.ts';
 import { helperProbe } from './doctor/helper.ts';
 import { hostsFileProbe } from './doctor/hosts-file.ts';
+import { objectLister } from './doctor/objects.ts';
 import { startNames } from './names/manager.ts';
 import { openJsonFile, openJsonFolder } from './state/json-files.ts';
 import { findPlace, leavePlace } from './volumes/place.ts';
@@ -102,8 +103,9 @@ const openParts: DaemonOptions['openParts'] = async ({ paths, log, signal }) => 
     probes: [
       helperProbe(names),
       hostsFileProbe(manager, hostsFile, uid),
-      clusterProbe({ openCluster: open, manager, env, home }),
+      clusterProbe({ openCluster: open, manager, env, home, uid }),
     ],
+    objects: objectLister({ openCluster: open, manager }),
     [Symbol.asyncDispose]: () => kept.disposeAsync(),
   };
 };

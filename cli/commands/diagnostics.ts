@@ -11,6 +11,7 @@ import { readLogLines } from '../../api/log-lines.ts';
 import { redact } from '../../api/redaction.ts';
 import { productVersion } from '../../api/version.ts';
 import { connectHelper } from '../../helper/client.ts';
+import { place } from '../connect-request.ts';
 import { daemonIfAnything } from '../daemon-process.ts';
 import { outJson, type Io } from '../io.ts';
 
@@ -40,13 +41,17 @@ export function diagnosticsCommand(io: Io): Command {
     });
 }
 
+const bound = (): AbortSignal => AbortSignal.timeout(30_000);
+
 async function collect(io: Io): Promise<Record<string, unknown>> {
   const daemon = await daemonIfAnything(io).catch((error: unknown) => ({ problem: asText(error) }));
   const client = daemon === undefined || 'problem' in daemon ? undefined : daemon;
-  const [status, redirects, doctor, helper, log] = await Promise.all([
+  const body = place({}, io.facts.env);
+  const [status, redirects, objects, doctor, helper, log] = await Promise.all([
     client === undefined ? (daemon ?? 'not running') : ask(() => client.call('status', {})),
-    client && ask(() => client.call('redirects', { body: {} })),
-    client && ask(() => client.call('doctor', { body: {} }, AbortSignal.timeout(30_000))),
+    client && ask(() => client.call('redirects', { body }, bound())),
+    client && ask(() => client.call('objects', { body }, bound())),
+    client && ask(() => client.call('doctor', { body }, bound())),
     ask(() => helperState(io)),
     ask(() => Array.fromAsync(readLogLines(io.paths.logFile, { lines: logLines, follow: false }))),
   ]);
@@ -63,6 +68,7 @@ async function collect(io: Io): Promise<Record<string, unknown>> {
     helper,
     status,
     redirects,
+    objects,
     doctor,
     log,
   };

@@ -4,7 +4,17 @@ import type { CallOptions, Cluster } from '../cluster/cluster.ts';
 import { leases } from '../cluster/resources.ts';
 import { describeHolder } from '../redirect/holder.ts';
 
-/** Without a namespace: of the context's own and of those in which this machine is connected. */
+/** The context's own, and those in which this machine is connected. */
+export function namespacesOf(cluster: Cluster, connections: Connection[]): string[] {
+  return [
+    ...new Set([cluster.defaultNamespace, ...connectionsOf(cluster, connections).map(({ namespace }) => namespace)]),
+  ];
+}
+
+const connectionsOf = (cluster: Cluster, connections: Connection[]): Connection[] =>
+  connections.filter(({ context, server }) => context === cluster.context && server === cluster.server);
+
+/** Without a namespace: of `namespacesOf`. */
 export async function listRedirects(
   cluster: Cluster,
   request: RedirectsRequest,
@@ -12,11 +22,11 @@ export async function listRedirects(
   signal: AbortSignal,
 ): Promise<Redirect[]> {
   const call: CallOptions = { signal };
-  const own = connections.filter(({ context, server }) => context === cluster.context && server === cluster.server);
+  const own = connectionsOf(cluster, connections);
   const namespaces = request.allNamespaces
     ? [undefined]
     : request.namespace === undefined
-      ? [...new Set([cluster.defaultNamespace, ...own.map(({ namespace }) => namespace)])]
+      ? namespacesOf(cluster, connections)
       : [request.namespace];
   const labelSelector = 'app.kubernetes.io/managed-by=bowline';
   const [now, ...found] = await Promise.all([

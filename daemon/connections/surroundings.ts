@@ -1,5 +1,5 @@
 /** What stands around a workload and behaves otherwise while it is redirected: said beforehand, changed never. */
-import type { V1Pod } from '@kubernetes/client-node';
+import type { V1HorizontalPodAutoscaler, V1Pod } from '@kubernetes/client-node';
 import type { Connection, Warning } from '../../api/schema.ts';
 import type { CallOptions, Cluster } from '../cluster/cluster.ts';
 import { horizontalPodAutoscalers, pods } from '../cluster/resources.ts';
@@ -39,13 +39,12 @@ export async function surroundings(
   call: CallOptions,
 ): Promise<Warning[]> {
   const [scalers, all] = await Promise.all([
+    // Whoever may not see them is told so by the doctor, and not at each connect.
     cluster.list(horizontalPodAutoscalers, { ...call, namespace: workload.namespace }).catch(() => []),
     routes.services.length === 0 ? [] : cluster.list(pods, { ...call, namespace: workload.namespace }),
   ]);
   const warnings: Warning[] = [];
-  const scaler = scalers.find(
-    ({ spec }) => spec?.scaleTargetRef.kind === workload.kind && spec.scaleTargetRef.name === workload.name,
-  );
+  const scaler = scalers.find((each) => scales(each, workload));
   if (scaler !== undefined) {
     warnings.push({
       code: 'AUTOSCALER',
@@ -69,6 +68,10 @@ export async function surroundings(
     }
   }
   return warnings;
+}
+
+export function scales({ spec }: V1HorizontalPodAutoscaler, { kind, name }: Workload): boolean {
+  return spec?.scaleTargetRef.kind === kind && spec.scaleTargetRef.name === name;
 }
 
 /** Pods that the Service selects and that are not the workload's, nor an agent. */

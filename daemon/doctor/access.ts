@@ -10,7 +10,7 @@ const day = 24 * 3600_000;
 const clockTolerance = 30_000;
 
 /** Read from the kubeconfig alone, so it is said also of a server that does not answer. */
-export async function checkAccess(options: AccessOptions, now = Date.now()): Promise<DoctorCheck[]> {
+export async function checkAccess(options: AccessOptions, now: number): Promise<DoctorCheck[]> {
   try {
     const access = await describeAccess(options);
     return [route(access), credentials(access, now)];
@@ -50,10 +50,10 @@ function credentials({ user, credential, expires }: AccessDescription, now: numb
 }
 
 /** Leases do not depend on it; the dates of certificates and tokens do. */
-export const clock: ClusterCheck = async ({ cluster, signal }) => {
-  const before = Date.now();
+export const clock: ClusterCheck = async ({ cluster, now, signal }) => {
+  const before = now();
   const server = (await cluster.serverTime({ signal })).getTime();
-  const here = (before + Date.now()) / 2;
+  const here = (before + now()) / 2;
   if (Number.isNaN(server)) return [];
   const apart = Math.round((here - server) / 1000);
   if (Math.abs(here - server) <= clockTolerance)

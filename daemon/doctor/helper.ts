@@ -3,7 +3,7 @@ import type { NamesManager } from '../names/names.ts';
 import type { DoctorProbe } from '../server/handlers.ts';
 import { ok, warning } from './check.ts';
 
-export function helperProbe(names: NamesManager): DoctorProbe {
+export function helperProbe(names: Pick<NamesManager, 'mode'>): DoctorProbe {
   return async () => {
     const { mode, reason } = await names.mode();
     if (mode === 'hosts') return [ok('helper', 'The helper answers: services will have their names.')];

@@ -5,7 +5,7 @@ import type { ConnectionManager } from '../connections/manager.ts';
 import { blockBegin } from '../../helper/hosts.ts';
 import { failure, ok, warning } from './check.ts';
 
-export function hostsFileProbe(manager: ConnectionManager, path: string, uid: number): DoctorProbe {
+export function hostsFileProbe(manager: Pick<ConnectionManager, 'list'>, path: string, uid: number): DoctorProbe {
   return async () => {
     try {
       const lines = (await readFile(path, 'utf8')).split('\n');

@@ -1,7 +1,6 @@
-/** What a namespace may refuse to an agent: its Pod Security level and its quotas. */
-import type { V1ResourceQuota } from '@kubernetes/client-node';
+/** What a namespace may refuse to an agent: its Pod Security level. */
 import { BowlineError } from '../../api/errors.ts';
-import { namespaces, resourceQuotas } from '../cluster/resources.ts';
+import { namespaces } from '../cluster/resources.ts';
 import { failure, ok, warning } from './check.ts';
 import type { ClusterCheck } from './cluster.ts';
 
@@ -27,37 +26,5 @@ export const podSecurity: ClusterCheck = async ({ cluster, namespace, signal }) 
     ];
   }
 };
-
-/** What a redirect adds: one object of each, and no requests beside those of the workload's sidecars. */
-const needed = ['pods', 'count/pods', 'services', 'count/services', 'secrets', 'count/secrets'];
-
-export const quotas: ClusterCheck = async ({ cluster, namespace, signal }) => {
-  try {
-    const found = await cluster.list(resourceQuotas, { namespace, signal });
-    if (found.length === 0) return [ok('quota', `Namespace ${namespace} has no quota.`)];
-    const full = found.flatMap(exhausted);
-    if (full.length === 0)
-      return [ok('quota', `The quotas of namespace ${namespace} (${names(found)}) leave room for an agent.`)];
-    return full.map((line) => ({
-      check: 'quota',
-      state: 'failure' as const,
-      message: `${line} in namespace ${namespace}: an agent does not fit.`,
-      hint: 'Free some, or have the quota raised.',
-    }));
-  } catch (error) {
-    if (!notAllowed(error)) throw error;
-    return [];
-  }
-};
-
-function exhausted({ metadata, status }: V1ResourceQuota): string[] {
-  return needed.flatMap((resource) => {
-    const hard = Number(status?.hard?.[resource]);
-    const used = Number(status?.used?.[resource]);
-    return used >= hard ? [`Quota ${metadata?.name} has no ${resource} left (${used} of ${hard})`] : [];
-  });
-}
-
-const names = (found: V1ResourceQuota[]): string => found.map(({ metadata }) => metadata?.name).join(', ');
 
 export const notAllowed = (error: unknown): boolean => BowlineError.from(error).code === 'RIGHTS_MISSING';

@@ -48,9 +48,20 @@ export const network: ClusterCheck = async ({ cluster, namespace, signal }) => {
       ),
     );
   const seen = (nodeAgents ?? []).map(({ metadata }) => metadata?.name ?? '').filter((name) => carriers.includes(name));
-  if (seen.length > 0) found.push(ok('services', `Services are carried by ${seen.join(', ')}.`));
+  found.push(carriedBy(nodeAgents === undefined ? undefined : seen));
   return found;
 };
+
+/** `undefined`: not to be seen. A cluster may well run what carries its Services outside of any pod, as k3s does. */
+function carriedBy(seen: string[] | undefined): DoctorCheck {
+  if (seen === undefined)
+    return ok('services', 'You may not look into namespace kube-system, so it is not known what carries Services.');
+  if (seen.length > 0) return ok('services', `Services are carried by ${seen.join(', ')}.`);
+  return ok(
+    'services',
+    'No DaemonSet of namespace kube-system is known to carry Services; `connect` proves that they lead.',
+  );
+}
 
 /** What the caller may not see is not known; every other failure is one. */
 async function readable<T>(list: Promise<T[]>): Promise<T[] | undefined> {

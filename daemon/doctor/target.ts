@@ -4,24 +4,23 @@
  * ports of this machine.
  */
 import type { V1PodTemplateSpec, V1ReplicaSet } from '@kubernetes/client-node';
-import { ConnectRequest, type DoctorCheck } from '../../api/schema.ts';
-import { takenBy } from '../../helper/owner.ts';
-import type { Cluster } from '../cluster/cluster.ts';
-import { nodes, pods, services } from '../cluster/resources.ts';
+import type { DoctorCheck } from '../../api/schema.ts';
+import type { CallOptions, Cluster } from '../cluster/cluster.ts';
+import { horizontalPodAutoscalers, nodes, pods, services } from '../cluster/resources.ts';
 import { describe, findWorkload, type Workload } from '../redirect/workload.ts';
-import { dialLocal } from '../connections/local-port.ts';
+import { scales } from '../connections/surroundings.ts';
 import { failure, ok, warning } from './check.ts';
 import type { ClusterChecked } from './cluster.ts';
+import { localPorts, type PortPair } from './local-ports.ts';
 import { notAllowed } from './namespace.ts';
 import { ownersOf } from './owners.ts';
 
 export async function checkTarget(checked: ClusterChecked): Promise<DoctorCheck[]> {
-  const { cluster, namespace, request, manager, signal } = checked;
-  const { target, agentImage } = request;
+  const { request, held, planned, uid } = checked;
+  const { target } = request;
   if (target === undefined) return [];
-  await manager.look();
-  const held = manager.list().find((each) => each.namespace === namespace && isSame(each.target, target));
-  if (held !== undefined && held.state !== 'failed')
+  if (held !== undefined) {
+    const down = new Set(held.down?.map(({ local }) => local));
     return [
       ok('target', `${target} is connected as ${held.name} (${held.state}); \`bowline status\` has the rest.`),
       ...(held.down ?? []).map(({ local, callers }) =>
@@ -31,13 +30,15 @@ export async function checkTarget(checked: ClusterChecked): Promise<DoctorCheck[
           'Start your program; --if-down decides what callers get while it does not run.',
         ),
       ),
-      ...(await ownership(cluster, namespace, target, signal)),
+      ...(await localPorts(
+        held.ports.filter(({ local }) => !down.has(local)),
+        uid,
+      )),
+      ...(await around(checked, target)),
     ];
+  }
   try {
-    const plan = await manager.plan(
-      ConnectRequest.parse({ ...request, namespace, target, ...(agentImage && { agentImage }) }),
-      signal,
-    );
+    const plan = await planned!;
     const template = (
       plan.actions.map(({ body }) => body as V1ReplicaSet | undefined).find((body) => body?.kind === 'ReplicaSet')
         ?.spec as { template?: V1PodTemplateSpec } | undefined
@@ -45,18 +46,24 @@ export async function checkTarget(checked: ClusterChecked): Promise<DoctorCheck[
     const patched = plan.actions.filter(({ why }) => why === 'the redirect').map(({ object }) => object);
     return [
       ok('target', `${target} can be redirected: ${patched.length === 0 ? 'it has no Service' : patched.join(', ')}.`),
-      ...plan.warnings.map(({ code, message }) => warning(`target-${code.toLowerCase()}`, message, 'Good to know.')),
+      // The autoscaler has a line of its own.
+      ...plan.warnings
+        .filter(({ code }) => code !== 'AUTOSCALER')
+        .map(({ code, message }) => warning(`target-${code.toLowerCase()}`, message, 'Good to know.')),
       ...(template === undefined ? [] : await Promise.all([admission(checked, template), image(checked, template)])),
-      ...(await ownership(cluster, namespace, target, signal)),
-      ...(template === undefined ? [] : await localPorts(template)),
+      ...(await around(checked, target)),
+      ...(template === undefined ? [] : await localPorts(portsOf(template), uid)),
     ];
   } catch (error) {
     return [failure('target', error)];
   }
 }
 
-function isSame(known: { kind: string; name: string } | undefined, target: string): boolean {
-  return known !== undefined && target.slice(target.indexOf('/') + 1) === known.name;
+/** The ports of the pod, under their own numbers: what `connect` takes where --port does not say otherwise. */
+function portsOf(template: V1PodTemplateSpec): PortPair[] {
+  const all = template.spec?.containers.flatMap(({ ports }) => ports ?? []) ?? [];
+  const tcp = all.filter(({ protocol }) => protocol === undefined || protocol === 'TCP');
+  return [...new Set(tcp.map(({ containerPort }) => containerPort))].map((port) => ({ local: port, remote: port }));
 }
 
 /** Pod Security, quotas, limit ranges and webhooks, all as the API server itself judges them. */
@@ -103,14 +110,41 @@ async function image({ cluster, signal }: ClusterChecked, template: V1PodTemplat
   }
 }
 
-async function ownership(
-  cluster: Cluster,
-  namespace: string,
-  target: string,
-  signal: AbortSignal,
-): Promise<DoctorCheck[]> {
-  const workload = await findWorkload(cluster, namespace, target, { signal });
-  const selected = (await cluster.list(services, { namespace, signal })).filter(({ spec }) => selects(spec, workload));
+/** Who else has a hand in the workload. */
+async function around({ cluster, namespace, signal }: ClusterChecked, target: string): Promise<DoctorCheck[]> {
+  const call = { signal };
+  const workload = await findWorkload(cluster, namespace, target, call);
+  return (await Promise.all([ownership(cluster, workload, call), autoscaler(cluster, workload, call)])).flat();
+}
+
+async function autoscaler(cluster: Cluster, workload: Workload, call: CallOptions): Promise<DoctorCheck[]> {
+  const what = describe(workload);
+  try {
+    const all = await cluster.list(horizontalPodAutoscalers, { ...call, namespace: workload.namespace });
+    const names = all.filter((scaler) => scales(scaler, workload)).map(({ metadata }) => metadata?.name);
+    if (names.length === 0) return [ok('autoscaler', `No HorizontalPodAutoscaler scales ${what}.`)];
+    return [
+      warning(
+        'autoscaler',
+        `${what} is scaled by HorizontalPodAutoscaler ${names.join(', ')}, which counts the agent's pod too.`,
+        'Its average is lower while you are connected, and so may be the number of originals. With --stop-original it rests as long as they do.',
+      ),
+    ];
+  } catch (error) {
+    if (!notAllowed(error)) return [failure('autoscaler', error)];
+    return [
+      warning(
+        'autoscaler',
+        `You may not look at HorizontalPodAutoscalers, so it is not known whether one scales ${what}.`,
+        "If one does, it counts the agent's pod too.",
+      ),
+    ];
+  }
+}
+
+async function ownership(cluster: Cluster, workload: Workload, call: CallOptions): Promise<DoctorCheck[]> {
+  const { namespace } = workload;
+  const selected = (await cluster.list(services, { ...call, namespace })).filter(({ spec }) => selects(spec, workload));
   const found = [workload.object, ...selected].flatMap((object) => ownersOf(object));
   const owners = [...new Map(found.map((owner) => [owner.tool, owner])).values()];
   if (owners.length === 0) return [ok('owner', `No deployment tool shows itself on ${describe(workload)}.`)];
@@ -128,21 +162,4 @@ async function ownership(
 function selects(spec: { selector?: Record<string, string> } | undefined, { template }: Workload): boolean {
   const selector = Object.entries(spec?.selector ?? {});
   return selector.length > 0 && selector.every(([key, value]) => template.metadata?.labels?.[key] === value);
-}
-
-/** Where the developer's program would listen: busy is good, when it is the program. */
-async function localPorts(template: V1PodTemplateSpec): Promise<DoctorCheck[]> {
-  const ports = template.spec?.containers.flatMap(({ ports }) => ports ?? []) ?? [];
-  const tcp = [...new Set(ports.filter(({ protocol }) => protocol !== 'UDP').map((port) => port.containerPort))];
-  return Promise.all(
-    tcp.map(async (port) => {
-      const open = await dialLocal(port, AbortSignal.timeout(2_000)).catch(() => undefined);
-      open?.destroy();
-      const said =
-        open === undefined
-          ? 'nothing listens there yet'
-          : takenBy(process.platform, '127.0.0.1', port).replace(/^port \d+ is /, '');
-      return ok('local-port', `localhost:${port} would answer for the pod's port ${port}: ${said}.`);
-    }),
-  );
 }

@@ -11,11 +11,12 @@ import { connect } from 'node:net';
 import { dirname } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { after, before, test } from 'node:test';
+import { setImmediate } from 'node:timers/promises';
 import type { Endpoint } from '../../api/endpoint.ts';
 import { silentLog } from '../log.ts';
-import { testHome, type TestHome } from '../testing/fake-daemon-process.ts';
+import { testHome, until, type TestHome } from '../testing/fake-daemon-process.ts';
 import { createOperations } from './operations.ts';
-import { startServer, type ServerOptions } from './server.ts';
+import { startServer, type ServerLimits, type ServerOptions } from './server.ts';
 
 let home: TestHome;
 let endpoint: Endpoint;
@@ -251,15 +252,95 @@ void test('a caller without the token costs nothing: he is refused before his bo
   socket.destroy();
 });
 
-void test('a body that never ends is cut off', { timeout: 30_000 }, async () => {
-  await using own = await testHome();
-  const { paths } = own;
+interface Served extends AsyncDisposable {
+  socket: string;
+  /** As `request`, with this server's token. */
+  request: typeof request;
+}
+
+/** The server alone, with limits that a test can wait for; what is not said here is as in production. */
+async function serve(
+  limits: Partial<ServerLimits>,
+  handlers: Partial<ServerOptions['handlers']> = {},
+): Promise<Served> {
+  await using undo = new AsyncDisposableStack();
+  const { paths } = undo.use(await testHome());
   await mkdir(paths.runtimeFolder, { recursive: true, mode: 0o700 });
-  const handlers = {} as ServerOptions['handlers'];
-  const options: ServerOptions = { paths, handlers, operations: createOperations(), log: silentLog, patience: 500 };
-  await using _server = await startServer(options, new AbortController().signal);
+  const all = { ping: async () => ({ version: '0', pid: 1 }), ...handlers } as ServerOptions['handlers'];
+  const options: ServerOptions = { paths, handlers: all, operations: createOperations(), log: silentLog, limits };
+  undo.use(await startServer(options, new AbortController().signal));
   const { token, socket } = JSON.parse(await readFile(paths.endpoint, 'utf8')) as Endpoint;
-  const begun = request('POST /v1/connections', ['Content-Type: application/json', 'Content-Length: 100'], '{"tar');
-  const answer = await say(begun.replace(endpoint.token, token), socket);
+  const kept = undo.move();
+  return {
+    socket,
+    request: (...of) => request(...of).replace(endpoint.token, token),
+    [Symbol.asyncDispose]: () => kept.disposeAsync(),
+  };
+}
+
+/** Of the limits that a test is not about. */
+const never = 600_000;
+const bounded = { timeout: 30_000 };
+
+void test('headers that go on and on, a line at a time, are cut off', bounded, async () => {
+  await using server = await serve({ headers: 300, request: never });
+  const socket = connect({ path: server.socket });
+  let answer = '';
+  socket.setEncoding('utf8').on('data', (chunk: string) => (answer += chunk));
+  socket.on('error', () => undefined); // cut off with bytes of ours unread
+  const closed = new Promise((resolve) => socket.once('close', resolve));
+  socket.write(server.request('GET /v1/ping').replace(/\r\n\r\n$/, '\r\n'));
+  const more = setInterval(() => socket.write('X-More: x\r\n'), 20);
+  await closed;
+  clearInterval(more);
   assert.equal(statusOf(answer), 408);
+});
+
+void test('a body that never ends is cut off', bounded, async () => {
+  await using server = await serve({ headers: 500, request: 500 });
+  const headers = ['Content-Type: application/json', 'Content-Length: 100'];
+  const answer = await say(server.request('POST /v1/connections', headers, '{"tar'), server.socket);
+  assert.equal(statusOf(answer), 408);
+});
+
+void test('more connections than allowed are closed unanswered, and room is made when one goes', bounded, async () => {
+  await using server = await serve({ headers: never, request: never, connections: 3 });
+  const ping = server.request('GET /v1/ping');
+  const waiting = Array.from({ length: 3 }, () => connect(server.socket));
+  // The kernel hands them over in the order in which they came.
+  await Promise.all(waiting.map((socket) => once(socket, 'connect')));
+  assert.equal(await say(ping, server.socket), '');
+  waiting.pop()?.destroy();
+  await until('there is room', async () => statusOf(await say(ping, server.socket)) === 200);
+  for (const socket of waiting) socket.destroy();
+});
+
+void test('a reader that never reads is cut off before what waits for him fills the memory', bounded, async () => {
+  const unread = 256 * 1024;
+  const most = 64 * unread;
+  const line = { version: 1, at: 'x'.repeat(16 * 1024), event: 'x' };
+  const cut = Promise.withResolvers<number>();
+  await using server = await serve(
+    { unread },
+    {
+      async events(_call, send, signal) {
+        let sent = 0;
+        // The socket itself holds some before anything lies here.
+        for (; !signal.aborted && sent < most; sent += line.at.length) {
+          send(line);
+          await setImmediate();
+        }
+        cut.resolve(sent);
+      },
+    },
+  );
+  const socket = connect({ path: server.socket });
+  socket.pause();
+  socket.write(server.request('GET /v1/events'));
+  const sent = await cut.promise;
+  assert.ok(sent < most, 'it was cut off');
+  const closed = new Promise((resolve) => socket.once('close', resolve));
+  socket.resume();
+  await closed;
+  assert.equal(statusOf(await say(server.request('GET /v1/ping'), server.socket)), 200, 'and it goes on');
 });

@@ -3,7 +3,7 @@ import { BowlineError } from '../../api/errors.ts';
 import { readLogLines } from '../../api/log-lines.ts';
 import { openApi } from '../../api/openapi.ts';
 import type { Answer, CallOutput, RouteName, RouteOf } from '../../api/routes.ts';
-import type { DaemonStatus, DoctorCheck, DoctorRequest } from '../../api/schema.ts';
+import type { ClusterObjects, DaemonStatus, DoctorCheck, DoctorRequest, ObjectsRequest } from '../../api/schema.ts';
 import { productVersion } from '../../api/version.ts';
 import type { ConnectionManager, OnProgress } from '../connections/manager.ts';
 import type { Holds } from './holds.ts';
@@ -13,12 +13,16 @@ import type { StateFeed } from './state-feed.ts';
 /** One subject of the doctor; it answers what it found and does not throw. */
 export type DoctorProbe = (request: DoctorRequest, signal: AbortSignal) => Promise<DoctorCheck[]>;
 
+/** What Bowline has in a cluster. */
+export type ObjectLister = (request: ObjectsRequest, signal: AbortSignal) => Promise<ClusterObjects>;
+
 export interface HandlerParts {
   manager: ConnectionManager;
   feed: StateFeed;
   holds: Holds;
   operations: Operations;
   probes: DoctorProbe[];
+  objects: ObjectLister;
   snapshot(): Promise<DaemonStatus>;
   logFile: string;
   /** Resolves when the connections of a former daemon are known again, within a bound. */
@@ -53,6 +57,7 @@ export function createHandlers(parts: HandlerParts): Handlers {
       return { connections: manager.list() };
     },
     redirects: async ({ body }, signal) => ({ redirects: await manager.redirects(body, signal) }),
+    objects: ({ body }, signal) => parts.objects(body, signal),
     planConnect: ({ body }, signal) => manager.plan(body, signal),
     planRestore: ({ body }, signal) => manager.planRestore(body, signal),
     async environment({ params, query }, signal) {

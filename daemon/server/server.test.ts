@@ -130,15 +130,11 @@ void test('a body above the limit is refused, whether its length is told or not'
   assert.equal(chunked.status, 413);
 });
 
-void test('garbage on the socket, and a request that never ends, disturb nobody', { timeout: 20_000 }, async () => {
+void test('garbage on the socket disturbs nobody', async () => {
   const garbage = connect(endpoint.socket);
   garbage.end('\0\0nonsense\r\n\r\n');
   assert.match(await text(garbage), /^HTTP\/1.1 400/);
-  const slow = connect(endpoint.socket);
-  slow.write('GET /v1/status HTTP/1.1\r\nHost: localhost\r\n');
   assert.equal((await raw({})).status, 200);
-  // The time for headers runs out.
-  assert.match(await text(slow), /^HTTP\/1.1 408/);
 });
 
 void test('the table of routes is served as OpenAPI', async () => {

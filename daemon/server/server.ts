@@ -24,35 +24,46 @@ export interface ServerOptions {
   handlers: Handlers;
   operations: Operations;
   log: Log;
-  /** Milliseconds for a whole request to arrive; default 30,000. */
-  patience?: number;
+  limits?: Partial<ServerLimits>;
 }
 
-/** Bytes a stream's reader may leave lying before it is cut off; it can resume. */
-const unreadLimit = 8 * 1024 * 1024;
+/** What one caller may take of the daemon's time and memory. */
+export interface ServerLimits {
+  /** Milliseconds for the headers of a request to arrive. */
+  headers: number;
+  /** Milliseconds for a whole request to arrive. */
+  request: number;
+  /** At once; the next one is closed unanswered. */
+  connections: number;
+  /** Bytes a stream's reader may leave lying before it is cut off; it can resume. */
+  unread: number;
+}
+
+const production: ServerLimits = { headers: 5_000, request: 30_000, connections: 512, unread: 8 * 1024 * 1024 };
 /** Milliseconds for requests in flight when the server ends. */
 const closingTime = 2_000;
 
 /** Listens when resolved; the folder must be made and the lock be held. */
 export async function startServer(options: ServerOptions, signal: AbortSignal): Promise<AsyncDisposable> {
-  const { paths, log, patience = 30_000 } = options;
+  const { paths, log } = options;
+  const limits = { ...production, ...options.limits };
   const token = randomBytes(32).toString('base64url');
   const ending = new AbortController();
   const server = createServer(
     {
-      headersTimeout: Math.min(5_000, patience),
-      requestTimeout: patience,
-      connectionsCheckingInterval: 1_000,
+      headersTimeout: limits.headers,
+      requestTimeout: limits.request,
+      connectionsCheckingInterval: Math.min(1_000, limits.headers, limits.request),
       keepAliveTimeout: 5_000,
     },
     (request, response) => {
-      serve(request, response, { ...options, token, ending: ending.signal }).catch((error: unknown) => {
+      serve(request, response, { ...options, limits, token, ending: ending.signal }).catch((error: unknown) => {
         log.error('api.failed', { error });
         response.destroy();
       });
     },
   );
-  server.maxConnections = 512;
+  server.maxConnections = limits.connections;
   const socket = paths.socket ?? `\\\\.\\pipe\\bowline-${randomBytes(16).toString('hex')}`;
   // Only the holder of the lock comes here, so what lies there is of a dead daemon.
   if (paths.socket) await rm(paths.socket, { force: true });
@@ -80,6 +91,7 @@ export async function startServer(options: ServerOptions, signal: AbortSignal): 
 }
 
 interface Context extends ServerOptions {
+  limits: ServerLimits;
   token: string;
   ending: AbortSignal;
 }
@@ -101,7 +113,7 @@ async function serve(request: IncomingMessage, response: ServerResponse, context
     using _ = context.operations.begin(request.headers[operationHeader]?.toString(), caller);
     const call = await readCall(request, found);
     if (found.route.kind === 'one') sendJson(response, 200, await one(context.handlers, found, call, signal));
-    else await stream(context.handlers, found, { call, response, signal });
+    else await stream(found, { context, call, response, signal });
   } catch (thrown) {
     const error = errorForCaller(thrown, signal);
     const level = error.code === 'INTERNAL' ? 'error' : 'info';
@@ -112,7 +124,7 @@ async function serve(request: IncomingMessage, response: ServerResponse, context
     });
     if (!response.headersSent) sendError(response, error);
     else if (found?.route.kind === 'progress' || found?.name === 'connect')
-      sendLine(response, { type: 'error', error: error.toShape() });
+      sendLine(response, { type: 'error', error: error.toShape() }, context.limits);
     response.end();
   }
 }
@@ -133,22 +145,26 @@ function one(handlers: Handlers, { name }: Found, call: object, signal: AbortSig
   return (handlers[name] as unknown as AnyOne)(call, signal);
 }
 
-async function stream(
-  handlers: Handlers,
-  { name, route }: Found,
-  { call, response, signal }: { call: object; response: ServerResponse; signal: AbortSignal },
-): Promise<void> {
+interface Streaming {
+  context: Context;
+  call: object;
+  response: ServerResponse;
+  signal: AbortSignal;
+}
+
+async function stream({ name, route }: Found, { context, call, response, signal }: Streaming): Promise<void> {
   response.setHeader('content-type', 'application/x-ndjson');
   // A feed may be silent for long, and its reader wants to know that it stands. An operation may still fail with a status.
   if (route.kind === 'feed' && name !== 'hold') response.flushHeaders();
-  await (handlers[name] as unknown as AnyStream)(call, (line) => sendLine(response, line), signal);
+  const send = (line: unknown): void => sendLine(response, line, context.limits);
+  await (context.handlers[name] as unknown as AnyStream)(call, send, signal);
   response.end();
 }
 
-function sendLine(response: ServerResponse, line: unknown): void {
+function sendLine(response: ServerResponse, line: unknown, { unread }: ServerLimits): void {
   if (response.destroyed || response.writableEnded) return;
   response.write(`${JSON.stringify(line)}\n`);
-  if (response.writableLength > unreadLimit) response.destroy();
+  if (response.writableLength > unread) response.destroy();
 }
 
 function sendJson(response: ServerResponse, status: number, value: unknown): void {

@@ -16,6 +16,7 @@ await runDaemon({
       manager: startFakeManager(store, JSON.parse(process.env['FAKE_VARIABLES'] ?? '{}') as Record<string, string>),
       helper: async () => ({ installed: false, detail: 'a test' }),
       probes: [async () => [{ check: 'helper', state: 'warning', message: 'The helper is not installed.' }]],
+      objects: async () => ({ objects: [], unreadable: [] }),
       async [Symbol.asyncDispose]() {},
     };
   },

@@ -9,7 +9,7 @@ import { createInterface } from 'node:readline';
 import { after, afterEach, before, suite, test } from 'node:test';
 import { parseEnv, stripVTControlCharacters } from 'node:util';
 import { parse, stringify } from 'yaml';
-import { DaemonStatus, DoctorReport, Environment, Plan, Progress } from '../../api/schema.ts';
+import { type ClusterObjects, DaemonStatus, DoctorReport, Environment, Plan, Progress } from '../../api/schema.ts';
 import { authority } from '../../daemon/cluster/testing/apiserver.ts';
 import { deployShop } from '../../examples/shop/deploy.ts';
 import { diffSnapshots, snapshot } from '../cluster/snapshot.ts';
@@ -443,15 +443,58 @@ void suite('the command', { timeout: 600_000 }, () => {
 
   test('diagnostics: one file that only its owner can read, with what helps and without secrets; also without a daemon', async () => {
     await dev.must(connect());
+    await dev.namespace.kubectl(['wait', '--for=condition=Available', 'deploy/bowline-keeper', '--timeout=60s']);
     const file = `${dev.machine.home}/diagnostics.json`;
     assert.equal((await dev.must(['diagnostics', '--output', file])).trim(), file);
     assert.equal(await dev.sh(`stat -c %a ${file}`), '600');
     const text = await dev.sh(`cat ${file}`);
-    const written = JSON.parse(text) as { status: { connections: unknown[] }; log: unknown[]; redirects: unknown };
+    const written = JSON.parse(text) as {
+      status: { connections: Array<{ id: string }> };
+      log: unknown[];
+      redirects: unknown;
+      objects: ClusterObjects;
+    };
     assert.equal(written.status.connections.length, 1);
     assert.ok(written.log.length > 0);
     assert.match(JSON.stringify(written.redirects), /stats-api/);
-    for (const secret of [password, 'PRIVATE KEY']) assert.ok(!text.includes(secret), secret);
+    const { objects, unreadable } = written.objects;
+    assert.deepEqual(unreadable, []);
+    const session = `bowline-${written.status.connections[0]?.id}`;
+    const listed = objects.map(({ kind, name }) => `${kind} ${name.replace(/^(bowline-(keeper|agent))-.*/, '$1')}`);
+    for (const expected of [
+      'Lease bowline-deployment-stats-api',
+      `ConfigMap ${session}`,
+      'ConfigMap bowline-agent',
+      `Secret ${session}`,
+      `Service ${session}-originals`,
+      'Service stats-api',
+      `ReplicaSet ${session}`,
+      'ServiceAccount bowline-keeper',
+      'Role bowline-keeper',
+      'RoleBinding bowline-keeper',
+      'Deployment bowline-keeper',
+      'ReplicaSet bowline-keeper',
+      'Pod bowline-keeper',
+    ])
+      assert.ok(listed.includes(expected), `${expected} is not in ${listed.join(', ')}`);
+    assert.ok(
+      listed.some((each) => each.startsWith(`Pod ${session}-`)),
+      listed.join(', '),
+    );
+    assert.deepEqual(
+      objects.filter(({ redirected }) => redirected).map(({ name }) => name),
+      ['stats-api'],
+    );
+    for (const object of objects) {
+      assert.equal(object.namespace, dev.namespace.name);
+      assert.ok(Date.parse(object.created ?? '') > 0, JSON.stringify(object));
+      const known = ['kind', 'namespace', 'name', 'created', 'deleted', 'labels', 'redirected'];
+      assert.deepEqual(
+        Object.keys(object).filter((key) => !known.includes(key)),
+        [],
+      );
+    }
+    for (const secret of [password, 'PRIVATE KEY', 'BEGIN CERTIFICATE']) assert.ok(!text.includes(secret), secret);
     const again = await dev.bowline(['diagnostics', '--output', file]);
     assert.deepEqual([again.exitCode, await dev.sh(`cat ${file}`)], [2, text], 'nothing is written over');
     await dev.must(['disconnect', '--all']);
