@@ -3,7 +3,7 @@
  * but the endpoint it was opened with; a daemon that was restarted needs a new client.
  */
 import { randomUUID } from 'node:crypto';
-import { request, type IncomingMessage } from 'node:http';
+import type { IncomingMessage } from 'node:http';
 import { text } from 'node:stream/consumers';
 import { readEndpoint, type Endpoint } from './endpoint.ts';
 import { BowlineError, errorCodes, type ErrorShape } from './errors.ts';
@@ -12,6 +12,9 @@ import type { Paths } from './paths.ts';
 import { routes, type Answer, type CallInput, type Route, type RouteName, type RouteOf } from './routes.ts';
 import { ErrorAnswer } from './schema.ts';
 import { operationHeader, productVersion, protocol, protocolHeader, protocolText, versionHeader } from './version.ts';
+
+// Imported as a module it also loads what fetch and WebSocket need: a third of the time that `bowline status` takes.
+const { request } = process.getBuiltinModule('node:http');
 
 /** Lines of a `progress` stream without its `error`, which is thrown instead. */
 export type StreamLine<N extends RouteName> = Exclude<Answer<N>, { type: 'error' }>;

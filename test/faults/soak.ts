@@ -6,6 +6,8 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { once } from 'node:events';
 import { parseArgs } from 'node:util';
 import { Random } from '../../env-parser/testing/random.ts';
+import { down, status } from '../cluster/cluster.ts';
+import { instanceName } from '../cluster/instance.ts';
 import { waitUntil } from '../cluster/wait.ts';
 import { slopeOf } from './growth.ts';
 import { heldBy, type Held } from './heap.ts';
@@ -54,12 +56,18 @@ const random = new Random(seed);
 const report = (line: string): void => void process.stderr.write(`soak: ${line}\n`);
 
 report(`up to ${rounds} rounds within ${values.minutes} minutes, seed ${seed}`);
+const name = instanceName();
+const wasUp = process.env['BOWLINE_TEST_KUBECONFIG'] !== undefined || (await status(name))?.running === true;
+await using cluster = new AsyncDisposableStack();
+if (!wasUp) cluster.defer(() => down(name, { report }));
 await using stage = await startStage('soak');
 const { dev, load } = stage;
 const began = Date.now();
 const before = await stage.before();
 const held: Record<'daemon' | 'helper', Held[]> = { daemon: [], helper: [] };
 const counts = new Map<string, number>();
+/** What a request that was sent at a moment met. */
+const courseOfRounds: Array<{ at: number; what: string }> = [];
 const problems: string[] = [];
 const note = (problem: string): void => {
   problems.push(problem);
@@ -71,6 +79,7 @@ while (done < rounds && Date.now() < until) {
   const chosen = random.one(disturbances.filter(({ kills }) => kills !== true || early));
   const started = performance.now();
   const what = `round ${done + 1}, ${chosen.name}`;
+  courseOfRounds.push({ at: Date.now(), what });
   try {
     await chosen.run(stage);
     await dev.must(['disconnect', '--all']);
@@ -96,7 +105,10 @@ const minutes = Math.round((Date.now() - began) / 60_000);
 if (done >= 200) writeSection('soak', page());
 else process.stdout.write(`${page()}\n`);
 for (const each of grown) report(each);
-for (const { at, ms, error } of lost) report(`lost: ${new Date(at).toISOString()} after ${ms} ms: ${error}`);
+for (const { at, ms, error } of lost) {
+  const round = courseOfRounds.findLast((each) => each.at <= at);
+  report(`lost: ${new Date(at).toISOString()} after ${ms} ms: ${error}; in ${round?.what}`);
+}
 report(
   `${done} rounds in ${minutes} min, seed ${seed}: ${problems.length} problems, ${lost.length} of ${records.length} requests lost, ${lostBeside.length} of the Service beside it`,
 );
@@ -113,7 +125,7 @@ async function measure(round: number): Promise<void> {
 
 function page(): string {
   const rows = [...counts].sort(([a], [b]) => a.localeCompare(b)).map(([name, count]) => [name, count]);
-  return `${done} rounds in ${minutes} minutes, seed ${seed}: ${problems.length} problems; of ${records.length} requests ${lost.length} were lost, and ${lostBeside.length} of those to the Service beside it.
+  return `${done} rounds in ${minutes} minutes, seed ${seed}: ${problems.length} problems; requests: ${records.length}, lost: ${lost.length} (of the Service beside it: ${lostBeside.length}).
 
 ${table(['what happened', 'rounds'], rows)}
 
