@@ -17,6 +17,12 @@ export const readinessGate = 'bowline.dev/never-ready';
 /** The field manager of all our writes. */
 export const fieldManager = 'bowline';
 
+/** Labels as a selector in one text, as API servers take it and people read it: `app=web,tier=front`. */
+export const selectorText = (labels: Record<string, string>): string =>
+  Object.entries(labels)
+    .map(([label, value]) => `${label}=${value}`)
+    .join(',');
+
 /** Who does something in a cluster, for people. */
 export interface Identity {
   user: string;

@@ -5,7 +5,7 @@
 import type { V1Pod } from '@kubernetes/client-node';
 import type { CallOptions, Cluster } from '../cluster/cluster.ts';
 import { pods } from '../cluster/resources.ts';
-import { sessionLabel } from './objects.ts';
+import { selectorText, sessionLabel } from './objects.ts';
 
 export interface Redirected {
   namespace: string;
@@ -32,9 +32,7 @@ export async function openConnections(
   call: CallOptions,
 ): Promise<Map<string, number>> {
   const { namespace, selector } = redirected;
-  const labelSelector = Object.entries(selector)
-    .map(([label, value]) => `${label}=${value}`)
-    .join();
+  const labelSelector = selectorText(selector);
   const all = await cluster.list(pods, { namespace, labelSelector, ...call });
   const agents = new Set(all.filter(isAgent).map(({ status }) => status?.podIP));
   const originals = all.filter(

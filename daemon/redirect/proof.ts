@@ -9,7 +9,7 @@ import { BowlineError } from '../../api/errors.ts';
 import type { OutboundTunnel } from '../../tunnel/tunnel.ts';
 import type { Cluster } from '../cluster/cluster.ts';
 import { endpointSlices, services } from '../cluster/resources.ts';
-import { sessionLabel, sessionObjectName } from './objects.ts';
+import { selectorText, sessionLabel, sessionObjectName } from './objects.ts';
 import type { RoutedService } from './routes.ts';
 
 /** One port of one redirected Service; kept with the session, so that a restarted daemon can prove again. */
@@ -99,10 +99,10 @@ async function checkSelector(
         (fieldsV1 as { 'f:spec'?: { 'f:selector'?: object } })?.['f:spec']?.['f:selector'] !== undefined,
     )
     .sort((a, b) => String(b.time).localeCompare(String(a.time)))[0];
-  const labels = Object.entries(service.spec?.selector ?? {}).map(([key, value]) => `${key}=${value}`);
+  const selector = selectorText(service.spec?.selector ?? {});
   throw new BowlineError(
     'CHANGED_MEANWHILE',
-    `Service ${name} in namespace ${namespace} was given the selector ${labels.length === 0 ? '{}' : labels.join(',')} by ${writer?.manager ?? 'somebody'}${writer?.time === undefined ? '' : ` at ${String(writer.time)}`}. Its requests do not come to this machine any more, and nothing of the redirect is left on it.`,
+    `Service ${name} in namespace ${namespace} was given the selector ${selector === '' ? '{}' : selector} by ${writer?.manager ?? 'somebody'}${writer?.time === undefined ? '' : ` at ${String(writer.time)}`}. Its requests do not come to this machine any more, and nothing of the redirect is left on it.`,
     {
       hint: 'To have them again, disconnect and connect again. A GitOps controller changes what differs from its source: pause it for this Service before.',
       details: { service: name, manager: writer?.manager },

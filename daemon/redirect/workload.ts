@@ -14,7 +14,7 @@ import {
   statefulSets,
   type Resource,
 } from '../cluster/resources.ts';
-import { managedBy } from './objects.ts';
+import { managedBy, selectorText } from './objects.ts';
 import { didYouMean } from '../../api/nearest.ts';
 
 export type WorkloadKind = 'Deployment' | 'StatefulSet' | 'DaemonSet' | 'ReplicaSet' | 'Pod';
@@ -205,9 +205,7 @@ export async function workloadOfService(
       },
     );
   }
-  const labelSelector = Object.entries(selector)
-    .map(([key, value]) => `${key}=${value}`)
-    .join(',');
+  const labelSelector = selectorText(selector);
   const selected = (await cluster.list(pods, { ...options, namespace, labelSelector })).filter(
     (pod) => pod.metadata?.deletionTimestamp === undefined,
   );
